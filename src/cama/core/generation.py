@@ -1,0 +1,77 @@
+"""What one generation asks for and what comes back: plain data that crosses process boundaries."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How logits become a token. Names, defaults and order are those of Ollama's options.
+
+    ``temperature`` 0 is greedy; ``top_k`` <= 0, ``top_p`` 1, ``min_p`` 0, ``typical_p`` 1 and
+    ``repeat_penalty`` 1 are off; ``repeat_last_n`` 0 is off and -1 is the whole context;
+    ``seed`` -1 draws a random one.
+    """
+
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One prompt to continue.
+
+    ``num_predict`` < 0 means no limit of its own; ``num_keep`` < 0 keeps the whole prompt.
+    ``truncate``: an over-long prompt is cut (and the cut reported) instead of refused.
+    ``shift``: a full context window drops its oldest tokens instead of ending with ``length``.
+    ``add_special``: put the model's own BOS in front where the model wants one.
+    """
+
+    prompt: str | tuple[int, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    stop: tuple[str, ...] = ()
+    num_predict: int = -1
+    num_keep: int = 4
+    truncate: bool = True
+    shift: bool = True
+    add_special: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A piece of the answer: whole characters, never part of a stop string. ``n_tokens`` made it."""
+
+    text: str
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """The end of an answer and its accounts; nothing is silent.
+
+    ``prompt_tokens`` counts what was evaluated or reused after truncation, ``cached_tokens`` how
+    many of those came from the prefix cache, ``truncated_tokens`` how many of the prompt were cut,
+    ``shifted_tokens`` how many the context window dropped while generating.
+    """
+
+    reason: FinishReason
+    prompt_tokens: int
+    cached_tokens: int
+    truncated_tokens: int
+    shifted_tokens: int
+    eval_tokens: int
+    prompt_seconds: float
+    eval_seconds: float
+
+
+Event = Chunk | Finish

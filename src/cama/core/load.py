@@ -1,0 +1,39 @@
+"""How a model is loaded: the options that, when they change, need another runner."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+EngineChoice = Literal["auto", "native", "llama"]
+
+DEFAULT_CONTEXT = 4096
+"""Tokens of context when nobody says otherwise and no accelerator offers more."""
+
+MIN_CONTEXT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """Options of a runner. 0 in ``n_ctx`` and ``n_threads`` means automatic.
+
+    ``n_ctx`` is the limit of one request, in tokens; ``n_cells`` the size of the pool of KV cells
+    that all requests share (0: enough for ``n_parallel`` full contexts).
+    """
+
+    n_ctx: int = 0
+    n_batch: int = 512
+    n_parallel: int = 8
+    n_cells: int = 0
+    n_threads: int = 0
+    n_gpu_layers: int = -1
+    use_mmap: bool = True
+    engine: EngineChoice = "auto"
+
+    def context_for(self, n_ctx_train: int) -> int:
+        """Context length of one request for a model trained on ``n_ctx_train`` tokens."""
+        wanted = max(self.n_ctx or DEFAULT_CONTEXT, MIN_CONTEXT)
+        return min(wanted, n_ctx_train) if n_ctx_train > 0 else wanted
+
+    def cells_for(self, n_ctx_train: int) -> int:
+        """Cells of the shared pool, a multiple of 256 (the granularity of attention)."""
+        n_ctx = self.context_for(n_ctx_train)
+        return -(-(self.n_cells or n_ctx * 2) // 256) * 256

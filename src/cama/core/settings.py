@@ -1,0 +1,165 @@
+"""Settings: one frozen value, read once at the edge from the environment and passed down.
+
+Every setting is a ``CAMA_*`` variable; the ``OLLAMA_*`` name of the same meaning is a fallback. A
+bad value is an error that names the variable, never a silent default.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from cama.core.duration import parse_duration, parse_keep_alive
+from cama.core.errors import CamaError, InvalidOption, InvalidSetting
+from cama.core.load import EngineChoice
+
+DEFAULT_PORT = 11434
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server listens, and where clients find it."""
+
+    host: str
+    port: int
+    scheme: str = "http"
+
+    @property
+    def url(self) -> str:
+        """The URL a client on this machine connects to (a wildcard address is reached on loopback)."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """Ollama's forms: ``host``, ``:port``, ``host:port``, ``scheme://host[:port]``."""
+        scheme, rest = text.split("://", 1) if "://" in text else ("http", text)
+        if scheme not in ("http", "https"):
+            raise InvalidOption(f"unknown scheme {scheme!r}")
+        parts = urlsplit(f"//{rest.rstrip('/')}")
+        try:
+            port = parts.port
+        except ValueError:
+            raise InvalidOption("the port must be a number from 0 to 65535") from None
+        default = {"http": 80, "https": 443}[scheme] if "://" in text else DEFAULT_PORT
+        return cls(parts.hostname or "127.0.0.1", default if port is None else port, scheme)
+
+
+def _integer(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise InvalidOption("must be a whole number") from None
+    if value < 0:
+        raise InvalidOption("must not be negative")
+    return value
+
+
+def _boolean(text: str) -> bool:
+    match text.lower():
+        case "1" | "t" | "true" | "yes" | "on":
+            return True
+        case "0" | "f" | "false" | "no" | "off":
+            return False
+    raise InvalidOption("must be true or false")
+
+
+def _engine(text: str) -> EngineChoice:
+    if text not in ("auto", "native", "llama"):
+        raise InvalidOption("must be auto, native or llama")
+    return cast(EngineChoice, text)
+
+
+def _seconds(text: str) -> float:
+    """A keep-alive: a Go duration, or plain seconds."""
+    try:
+        return parse_keep_alive(float(text))
+    except ValueError:
+        return parse_keep_alive(text)
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(_path(part) for part in text.split(os.pathsep) if part)
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _setting(
+    variable: str, help: str, parse: Callable[[str], Any], default: Any, ollama: str | None = None
+) -> Any:
+    """A field with its variable (``CAMA_`` is added), its parser and its line of documentation."""
+    names = (f"CAMA_{variable}", *((f"OLLAMA_{ollama}",) if ollama else ()))
+    metadata = {"variables": names, "help": help, "parse": parse}
+    if callable(default):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of Cama. ``Settings.load()`` reads the environment."""
+
+    host: Address = _setting(
+        "HOST", "Address the server listens on and clients connect to.", Address.parse,
+        lambda: Address("127.0.0.1", DEFAULT_PORT), "HOST")  # fmt: skip
+    models: Path = _setting(
+        "MODELS", "Folder of the model store, in Ollama's layout.", _path,
+        lambda: Path.home() / ".ollama" / "models", "MODELS")  # fmt: skip
+    home: Path = _setting(
+        "HOME", "Folder for logs, history and caches.", _path, lambda: Path.home() / ".cama"
+    )
+    keep_alive: float = _setting(
+        "KEEP_ALIVE", "How long a model stays loaded after its last request (negative: forever).",
+        _seconds, 300.0, "KEEP_ALIVE")  # fmt: skip
+    max_queue: int = _setting(
+        "MAX_QUEUE", "Requests that may wait for a model before the server answers 503.",
+        _integer, 512, "MAX_QUEUE")  # fmt: skip
+    max_loaded_models: int = _setting(
+        "MAX_LOADED_MODELS", "Models loaded at the same time (0: automatic).",
+        _integer, 0, "MAX_LOADED_MODELS")  # fmt: skip
+    num_parallel: int = _setting(
+        "NUM_PARALLEL", "Requests that one model answers at the same time (0: automatic).",
+        _integer, 0, "NUM_PARALLEL")  # fmt: skip
+    context_length: int = _setting(
+        "CONTEXT_LENGTH", "Context of one request in tokens (0: automatic).",
+        _integer, 0, "CONTEXT_LENGTH")  # fmt: skip
+    load_timeout: float = _setting(
+        "LOAD_TIMEOUT", "How long a load may stand still before it fails.",
+        parse_duration, 300.0, "LOAD_TIMEOUT")  # fmt: skip
+    origins: tuple[str, ...] = _setting(
+        "ORIGINS", "More browser origins that may call the API, separated by commas.",
+        _list, (), "ORIGINS")  # fmt: skip
+    engine: EngineChoice = _setting(
+        "ENGINE", "Force an engine: auto, native or llama.", _engine, "auto"
+    )
+    num_threads: int = _setting(
+        "NUM_THREADS", "Threads that compute (0: the machine's cores).", _integer, 0
+    )
+    model_path: tuple[Path, ...] = _setting(
+        "MODEL_PATH", "Folders searched for GGUF files by name.", _paths, ()
+    )
+    debug: bool = _setting("DEBUG", "Log more.", _boolean, False, "DEBUG")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":
+        """Read the environment. An empty variable counts as unset. Raises InvalidSetting."""
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            name = next((n for n in item.metadata["variables"] if environ.get(n, "").strip()), None)
+            if name is None:
+                continue
+            text = environ[name].strip().strip("\"'")
+            try:
+                values[item.name] = item.metadata["parse"](text)
+            except CamaError as error:
+                raise InvalidSetting(f"{name}={text}: {error.message}", variable=name) from None
+        return cls(**values)

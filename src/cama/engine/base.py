@@ -1,0 +1,142 @@
+"""The engine protocol: all that the generation loop and the engines share.
+
+An engine writes tokens into a KV cache and gives logits back. It knows nothing of requests, text,
+stop strings or sampling. Everything above it exists once and serves every engine.
+
+All methods are called from one thread, the engine thread, for the engine's life; the exception is
+:meth:`Interruptible.interrupt`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NewType, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+SeqId = NewType("SeqId", int)
+
+Logits = NDArray[np.float32]
+"""Float32 [rows, n_vocab], or one row [n_vocab]."""
+
+EngineName = Literal["native", "llama", "fake"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive tokens of one sequence, at positions ``start`` ...; a decode step is a span of one.
+
+    ``start`` must be the sequence's length in the cache. Logits are wanted for the last
+    ``n_outputs`` tokens (0 to ``len(tokens)``).
+    """
+
+    seq: SeqId
+    start: int
+    tokens: Sequence[int]
+    n_outputs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One forward pass: spans of different sequences, at most ``EngineInfo.n_batch`` tokens in all."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(span.tokens) for span in self.spans)
+
+    @property
+    def n_outputs(self) -> int:
+        return sum(span.n_outputs for span in self.spans)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What an engine is and what it can hold.
+
+    ``n_ctx`` limits one sequence (tokens); ``n_cells`` is the pool that all sequences share, in
+    which a shared prefix counts once; sequence ids are 0 ... ``n_seq_max`` - 1.
+    ``reason`` says in words why this engine runs this model.
+    """
+
+    engine: EngineName
+    reason: str
+    architecture: str
+    n_ctx_train: int
+    n_ctx: int
+    n_cells: int
+    n_batch: int
+    n_seq_max: int
+    n_vocab: int
+    n_embd: int
+    n_threads: int
+    devices: tuple[str, ...] = ("CPU",)
+
+
+class Tokenizer(Protocol):
+    """Text to token ids and back. Any thread may call it."""
+
+    @property
+    def bos(self) -> int | None: ...
+
+    @property
+    def end_of_generation(self) -> frozenset[int]: ...
+
+    def encode(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that ``token`` adds to a text; control tokens add none. May end inside a character."""
+
+    def decode(self, tokens: Sequence[int]) -> str: ...
+
+
+class Engine(Protocol):
+    """A model with its KV cache."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    @property
+    def tokenizer(self) -> Tokenizer: ...
+
+    @property
+    def free_cells(self) -> int:
+        """Cells that no sequence uses."""
+
+    def forward(self, plan: Plan) -> Logits:
+        """Write every span to the cache and compute the logits that the spans asked for.
+
+        Returns float32 [plan.n_outputs, n_vocab], rows in plan order: a view into the engine's
+        memory, valid until the next call. Raises CacheFull when cells run out and Interrupted when
+        aborted; then no token of the plan is in the cache.
+        """
+
+    def share(self, source: SeqId, target: SeqId, length: int) -> None:
+        """Let the empty sequence ``target`` see the first ``length`` cells of ``source``; nothing is copied."""
+
+    def truncate(self, seq: SeqId, length: int) -> int:
+        """Forget positions >= ``length``; returns the length kept, shorter where the cache cannot cut there."""
+
+    def shift(self, seq: SeqId, start: int, end: int) -> None:
+        """Drop positions [start, end) and move the later ones down.
+
+        Raises EngineError when the moved cells are shared with another sequence.
+        """
+
+    def save(self, seq: SeqId, length: int) -> bytes:
+        """The state of the first ``length`` positions, for :meth:`restore` of the same engine and model."""
+
+    def restore(self, seq: SeqId, state: bytes) -> int:
+        """Fill the empty sequence ``seq`` from :meth:`save`; returns its length. Raises EngineError on foreign data."""
+
+    def close(self) -> None:
+        """Free everything. The engine is unusable afterwards; a second call does nothing."""
+
+
+@runtime_checkable
+class Interruptible(Protocol):
+    """An engine whose running forward pass can be aborted from another thread."""
+
+    def interrupt(self) -> None:
+        """Abort the forward pass that runs now, if one does: it raises Interrupted."""

@@ -1,0 +1,104 @@
+"""Messages between the server and a runner: JSON over HTTP on loopback.
+
+    GET  /health      -> Health
+    GET  /info        -> RunnerInfo (409 with an error while the model is not ready)
+    POST /generate    Generation -> NDJSON: {"chunk": ...}*, then {"finish": ...} or {"error": ...}
+    POST /tokenize    {"text", "add_special", "parse_special"} -> {"tokens": [...]}
+    POST /detokenize  {"tokens"} -> {"text"}
+
+Every request carries the runner's secret in the header ``SECRET_HEADER``; without it the answer is
+403. A refused request is status 400 to 503 with ``{"error": CamaError.to_dict()}``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cama.core.errors import RunnerError
+from cama.core.generation import Chunk, Event, Finish, Generation, Sampling
+from cama.core.load import LoadOptions
+
+SECRET_HEADER = "x-cama-secret"
+
+Status = Literal["starting", "loading", "ready", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerConfig:
+    """What a runner is started with; it travels over the child's standard input as one JSON line.
+
+    Standard input stays open: its end means that the parent is gone, and the runner exits.
+    """
+
+    model_path: Path
+    load: LoadOptions
+    secret: str
+    debug: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"model_path": str(self.model_path)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "RunnerConfig":
+        return cls(
+            model_path=Path(data["model_path"]),
+            load=LoadOptions(**data["load"]),
+            secret=data["secret"],
+            debug=data["debug"],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """``progress`` runs from 0 to 1 while loading; ``error`` is CamaError.to_dict() of a failure."""
+
+    status: Status
+    progress: float = 0.0
+    error: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerInfo:
+    """Facts about a loaded model, for the scheduler and for ``ps``. Sizes in bytes."""
+
+    engine: str
+    reason: str
+    architecture: str
+    n_ctx: int
+    n_ctx_train: int
+    n_cells: int
+    n_vocab: int
+    bos_text: str
+    eos_text: str
+    load_seconds: float
+    rss_bytes: int
+
+
+def generation_to_json(generation: Generation) -> dict[str, Any]:
+    return asdict(generation)
+
+
+def generation_from_json(data: Mapping[str, Any]) -> Generation:
+    prompt = data["prompt"]
+    return Generation(
+        **{
+            **data,
+            "prompt": prompt if isinstance(prompt, str) else tuple(prompt),
+            "sampling": Sampling(**data["sampling"]),
+            "stop": tuple(data["stop"]),
+        }
+    )
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    return {"chunk" if isinstance(event, Chunk) else "finish": asdict(event)}
+
+
+def event_from_json(data: Mapping[str, Any]) -> Event:
+    match data:
+        case {"chunk": fields}:
+            return Chunk(**fields)
+        case {"finish": fields}:
+            return Finish(**fields)
+    raise RunnerError("the runner sent a message that is not an event", keys=sorted(data))
