@@ -146,7 +146,7 @@ class Interrupted(EngineError):
 
 
 def from_dict(data: Mapping[str, Any]) -> CamaError:
-    """Rebuild an error from :meth:`CamaError.to_dict`; an unknown code becomes a plain CamaError."""
+    """Rebuild an error from :meth:`CamaError.to_dict`; an unknown code gives a plain CamaError."""
     kind = next((k for k in CamaError.kinds() if k.code == data.get("code")), CamaError)
     fields = data.get("fields")
     return kind(

@@ -28,7 +28,7 @@ class Address:
 
     @property
     def url(self) -> str:
-        """The URL a client on this machine connects to (a wildcard address is reached on loopback)."""
+        """Where a client on this machine connects; a wildcard address is reached on loopback."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
         return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 

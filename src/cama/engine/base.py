@@ -24,9 +24,9 @@ EngineName = Literal["native", "llama", "fake"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Consecutive tokens of one sequence, at positions ``start`` ...; a decode step is a span of one.
+    """Consecutive tokens of one sequence; a decode step is a span of one token.
 
-    ``start`` must be the sequence's length in the cache. Logits are wanted for the last
+    ``start`` is the position of the first; it must be the sequence's length in the cache. Logits are wanted for the last
     ``n_outputs`` tokens (0 to ``len(tokens)``).
     """
 
@@ -38,7 +38,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One forward pass: spans of different sequences, at most ``EngineInfo.n_batch`` tokens in all."""
+    """One forward pass: spans of different sequences, at most ``n_batch`` tokens in all."""
 
     spans: tuple[Span, ...]
 
@@ -86,7 +86,7 @@ class Tokenizer(Protocol):
     def encode(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
 
     def piece(self, token: int) -> bytes:
-        """The bytes that ``token`` adds to a text; control tokens add none. May end inside a character."""
+        """The bytes that ``token`` adds to a text, perhaps part of a character; control tokens none."""
 
     def decode(self, tokens: Sequence[int]) -> str: ...
 
@@ -113,10 +113,13 @@ class Engine(Protocol):
         """
 
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
-        """Let the empty sequence ``target`` see the first ``length`` cells of ``source``; nothing is copied."""
+        """Let the empty ``target`` see the first ``length`` cells of ``source``; nothing is copied."""
 
     def truncate(self, seq: SeqId, length: int) -> int:
-        """Forget positions >= ``length``; returns the length kept, shorter where the cache cannot cut there."""
+        """Forget positions >= ``length``.
+
+        Returns the length kept, shorter where the cache cannot cut there.
+        """
 
     def shift(self, seq: SeqId, start: int, end: int) -> None:
         """Drop positions [start, end) and move the later ones down.
@@ -125,10 +128,13 @@ class Engine(Protocol):
         """
 
     def save(self, seq: SeqId, length: int) -> bytes:
-        """The state of the first ``length`` positions, for :meth:`restore` of the same engine and model."""
+        """The state of the first ``length`` positions, for :meth:`restore` of the same model."""
 
     def restore(self, seq: SeqId, state: bytes) -> int:
-        """Fill the empty sequence ``seq`` from :meth:`save`; returns its length. Raises EngineError on foreign data."""
+        """Fill the empty ``seq`` from :meth:`save`; returns its length.
+
+        Raises EngineError on data that this engine and model did not save.
+        """
 
     def close(self) -> None:
         """Free everything. The engine is unusable afterwards; a second call does nothing."""

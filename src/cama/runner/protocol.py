@@ -51,7 +51,7 @@ class RunnerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """``progress`` runs from 0 to 1 while loading; ``error`` is CamaError.to_dict() of a failure."""
+    """``progress`` runs from 0 to 1 while loading; ``error`` is ``to_dict`` of the failure."""
 
     status: Status
     progress: float = 0.0
