@@ -1,0 +1,74 @@
+"""The one libggml of this process: found, loaded and checked against the generated binding."""
+
+import ctypes
+import functools
+import importlib.util
+import sys
+from pathlib import Path
+
+from cama.core.errors import LibraryMismatch
+from cama.ggml._abi import (
+    GGML_TYPE_F16,
+    GGML_VERSION,
+    LLAMA_CPP_PYTHON_VERSION,
+    Ggml,
+    ggml_init_params,
+    ggml_tensor,
+)
+
+REMEDY = f"install llama-cpp-python=={LLAMA_CPP_PYTHON_VERSION}"
+
+# ggml_tensor and the object header in front of each one
+TENSOR_BYTES, TENSOR_OVERHEAD = 336, 368
+
+# A library is opened by the name its dependents ask for. The package also holds a bare libX.so as
+# a file of its own, and opening that one maps a second copy with its own globals.
+_FILE_NAME = {"darwin": "lib{}.0.dylib", "win32": "{}.dll"}.get(sys.platform, "lib{}.so.0")
+
+
+@functools.cache
+def ggml() -> Ggml:
+    """The loaded library. Raises LibraryMismatch when it is missing or not the pinned one."""
+    library = Ggml([library_path(name) for name in ("ggml-base", "ggml-cpu", "ggml")])
+    check(library)
+    return library
+
+
+def library_path(name: str) -> Path:
+    """Where the installed package keeps a library; the package itself is not imported."""
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None:
+        raise LibraryMismatch(f"llama-cpp-python is missing: {REMEDY}")
+    path = Path(spec.origin).parent / "lib" / _FILE_NAME.format(name)
+    if not path.is_file():
+        raise LibraryMismatch(f"{path.name} is missing from llama-cpp-python: {REMEDY}")
+    return path
+
+
+def check(library: Ggml) -> None:
+    """Compare the library with the binding: a wrong layout would corrupt memory later."""
+    found = (library.ggml_version() or b"").decode(errors="replace")
+    if found != GGML_VERSION:
+        raise LibraryMismatch(
+            f"libggml {found} found, {GGML_VERSION} needed: {REMEDY}", found=found
+        )
+    overhead = library.ggml_tensor_overhead()
+    if overhead != TENSOR_OVERHEAD or ctypes.sizeof(ggml_tensor) != TENSOR_BYTES:
+        raise LibraryMismatch(
+            f"tensors of libggml take {overhead} bytes, {TENSOR_OVERHEAD} expected: {REMEDY}"
+        )
+    _check_layout(library)
+
+
+def _check_layout(library: Ggml) -> None:
+    """Read a tensor that the library made through the binding's structure."""
+    context = library.ggml_init(ggml_init_params(mem_size=4 * TENSOR_OVERHEAD, no_alloc=True))
+    try:
+        address = library.ggml_new_tensor_2d(context, GGML_TYPE_F16, 3, 5)
+        library.ggml_set_name(address, b"layout")
+        tensor = ggml_tensor.from_address(address)
+        found = tensor.type, tensor.ne[:], tensor.nb[:], bytes(tensor.name)[:7], tensor.data
+    finally:
+        library.ggml_free(context)
+    if found != (GGML_TYPE_F16, [3, 5, 1, 1], [2, 6, 30, 30], b"layout\0", 0):
+        raise LibraryMismatch(f"libggml lays out its tensors differently ({found}): {REMEDY}")
