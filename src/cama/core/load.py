@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 EngineChoice = Literal["auto", "native", "llama"]
+CacheType = Literal["f16", "f32"]
 
 DEFAULT_CONTEXT = 4096
 """Tokens of context when nobody says otherwise and no accelerator offers more."""
@@ -25,6 +26,7 @@ class LoadOptions:
     n_cells: int = 0
     n_threads: int = 0
     n_gpu_layers: int = -1
+    cache_type: CacheType = "f16"
     use_mmap: bool = True
     engine: EngineChoice = "auto"
 

@@ -1,0 +1,1 @@
+"""The native engine: model definitions in Python over ggml graphs, weights mapped, one KV pool."""

@@ -1,0 +1,190 @@
+"""The native engine: plans in, logits out, over a mapped model and one pool of KV cells."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from cama.core.errors import CamaError, EngineError
+from cama.core.load import LoadOptions
+from cama.engine.base import EngineInfo, Logits, Plan, SeqId, Span
+from cama.engine.cells import Cells
+from cama.engine.native import state
+from cama.engine.native.graphs import Graphs, Shape, max_nodes
+from cama.engine.native.kvcache.mask import MaskBuilder, Rows
+from cama.engine.native.kvcache.storage import KVStorage
+from cama.engine.native.load import MappedWeights, bind
+from cama.engine.native.nn import Decoder
+from cama.engine.threads import default_threads
+from cama.engine.tokenizer import LlamaTokenizer
+from cama.ggml.backend import Backend, Scheduler
+from cama.gguf import GGUFFile
+
+N_SEQ_MAX = 64
+_KV_STEP = 256
+"""Attention reads cells in multiples of this: fewer graphs, and what libllama does too."""
+
+
+class NativeEngine:
+    """Implements cama.engine.base.Engine and Interruptible."""
+
+    def __init__(self, file: GGUFFile, load: LoadOptions, reason: str) -> None:
+        self._file = file
+        self._weights = MappedWeights(file)
+        self.model: Decoder = bind(file, self._weights)
+        c = self.model.config
+        n_threads = load.n_threads or default_threads()
+        n_cells = load.cells_for(c.n_ctx_train)
+        self.info = EngineInfo(
+            engine="native",
+            reason=reason,
+            architecture=c.architecture,
+            n_ctx_train=c.n_ctx_train,
+            n_ctx=load.context_for(c.n_ctx_train),
+            n_cells=n_cells,
+            n_batch=min(load.n_batch, n_cells),
+            n_seq_max=N_SEQ_MAX,
+            n_vocab=c.n_vocab,
+            n_embd=c.n_embd,
+            n_threads=n_threads,
+        )
+        width = c.n_head_kv * c.head_dim
+        self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{width}:{load.cache_type}"
+        self._cells = Cells(n_cells)
+        self._mask = MaskBuilder()
+        self._storage = KVStorage(c.n_layer, n_cells, width, width, load.cache_type)
+        self._backend = Backend(n_threads)
+        self._scheduler = Scheduler([self._backend], max_nodes(self.model))
+        self._graphs = Graphs(self.model, self._storage, self._scheduler)
+        n_outputs = min(self.info.n_batch, N_SEQ_MAX)
+        self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs))
+        self.tokenizer = LlamaTokenizer(file.path)
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls, path: Path, load: LoadOptions, reason: str, progress: Callable[[float], None]
+    ) -> "NativeEngine":
+        """Map a model. Raises UnsupportedModel where libllama has to run it, InvalidModelFile."""
+        file = GGUFFile.open(path)
+        try:
+            engine = cls(file, load, reason)
+        except BaseException:
+            file.close()
+            raise
+        progress(1.0)
+        return engine
+
+    @property
+    def free_cells(self) -> int:
+        return self._cells.free
+
+    def forward(self, plan: Plan) -> Logits:
+        self._validate(plan)
+        before = [(span.seq, self._cells.length(span.seq)) for span in plan.spans]
+        self._backend.clear_interrupt()
+        try:
+            return self._compute(plan)
+        except CamaError:
+            for seq, length in before:
+                self._cells.truncate(seq, length)
+            self._mask.forget()
+            raise
+
+    def _compute(self, plan: Plan) -> Logits:
+        new_cells = self._cells.allocate_spans([(s.seq, len(s.tokens)) for s in plan.spans])
+        rows = [Rows(s.seq, s.start, self._cells.cells(s.seq)) for s in plan.spans]
+        n_kv = min(self.info.n_cells, -(-self._cells.high_water // _KV_STEP) * _KV_STEP)
+        step = self._graphs.step(Shape(len(new_cells), n_kv, plan.n_outputs))
+        step.mask[:] = self._mask.build(rows, n_kv)
+        step.cells[:] = new_cells
+        first = first_output = 0
+        for span in plan.spans:
+            n, n_out = len(span.tokens), span.n_outputs
+            end = first + n
+            step.tokens[first:end] = span.tokens
+            step.positions[first:end] = _range(span.start, n)
+            if n_out:
+                step.outputs[first_output : first_output + n_out] = _range(end - n_out, n_out)
+            first, first_output = end, first_output + n_out
+        self._scheduler.compute(self._graphs.step(step.shape).graph)
+        return step.logits
+
+    def _validate(self, plan: Plan) -> None:
+        """Refuse what would corrupt the cache or make ggml abort the process."""
+        if not 0 < plan.n_tokens <= self.info.n_batch:
+            raise EngineError(f"a plan of {plan.n_tokens} tokens; 1 to {self.info.n_batch} fit")
+        if len({span.seq for span in plan.spans}) != len(plan.spans):
+            raise EngineError("a sequence stands twice in one plan")
+        for span in plan.spans:
+            self._validate_span(span)
+
+    def _validate_span(self, span: Span) -> None:
+        if not 0 <= span.seq < N_SEQ_MAX:
+            raise EngineError(f"sequence {span.seq} is not one of 0 to {N_SEQ_MAX - 1}")
+        if span.start != self._cells.length(span.seq):
+            raise EngineError(
+                f"sequence {span.seq} holds {self._cells.length(span.seq)} tokens; "
+                f"a span cannot start at {span.start}"
+            )
+        if not span.tokens or not 0 <= span.n_outputs <= len(span.tokens):
+            raise EngineError("a span needs tokens, and at most as many outputs")
+        if min(span.tokens) < 0 or max(span.tokens) >= self.info.n_vocab:
+            raise EngineError(f"a token id is outside 0 to {self.info.n_vocab - 1}")
+
+    def share(self, source: SeqId, target: SeqId, length: int) -> None:
+        self._cells.share(source, target, length)
+        self._mask.forget()
+
+    def truncate(self, seq: SeqId, length: int) -> int:
+        self._cells.truncate(seq, length)
+        self._mask.forget()
+        return min(length, self._cells.length(seq))
+
+    def shift(self, seq: SeqId, start: int, end: int) -> None:
+        moved = self._cells.cells(seq)[end:].copy()
+        self._cells.shift(seq, start, end)
+        self._mask.forget()
+        deltas = np.zeros(self.info.n_cells, np.int32)
+        deltas[moved] = start - end
+        self._graphs.shift_keys(deltas)
+
+    def save(self, seq: SeqId, length: int) -> bytes:
+        cells = self._cells.cells(seq)[:length]
+        if len(cells) != length:
+            raise EngineError(f"sequence {seq} holds fewer than {length} tokens")
+        return state.pack(self._identity, self._storage, cells)
+
+    def restore(self, seq: SeqId, state_bytes: bytes) -> int:
+        if self._cells.length(seq):
+            raise EngineError(f"sequence {seq} is not empty")
+        length = state.unpack_length(self._identity, self._storage, state_bytes)
+        cells = self._cells.allocate_spans([(seq, length)])
+        state.unpack(self._storage, state_bytes, cells)
+        self._mask.forget()
+        return length
+
+    def interrupt(self) -> None:
+        self._backend.interrupt()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._graphs.close()
+        self._scheduler.close()
+        self._backend.close()
+        self._storage.close()
+        self._weights.close()
+        self.tokenizer.close()
+        self._file.close()
+
+
+_POSITIONS = np.arange(1 << 17, dtype=np.int32)
+
+
+def _range(start: int, n: int) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
+    """start, start + 1, ...: a window of a constant while it is long enough."""
+    if start + n <= len(_POSITIONS):
+        return _POSITIONS[start : start + n]
+    return np.arange(start, start + n, dtype=np.int32)

@@ -1,0 +1,84 @@
+"""Weights where the file has them: a mapped GGUF as ggml tensors, nothing copied."""
+
+import numpy as np
+
+from cama.core.errors import InvalidModelFile, UnsupportedModel
+from cama.engine.native import models
+from cama.engine.native.nn import Decoder
+from cama.ggml.backend import Buffer
+from cama.ggml.graph import Context
+from cama.ggml.tensor import Tensor
+from cama.gguf import GGUFFile
+
+_HOST_ALIGNMENT = 32
+"""What ggml's CPU kernels assume of a tensor's address."""
+
+
+class MappedWeights:
+    """Every tensor of a file as a ggml tensor whose data points into the map.
+
+    The file must stay open until :meth:`close`.
+    """
+
+    def __init__(self, file: GGUFFile) -> None:
+        if file.alignment % _HOST_ALIGNMENT:
+            raise UnsupportedModel(f"tensors are aligned to {file.alignment} bytes, not 32")
+        self._context = Context(len(file.tensors))
+        self._buffer: Buffer | None = None
+        self._tensors: dict[str, Tensor] = {}
+        self._taken: set[str] = set()
+        if not file.tensors:
+            return
+        base = _address(file)
+        self._buffer = Buffer.over(base, file.size)
+        for info in file.tensors.values():
+            tensor = self._context.new(int(info.type), info.shape or (1,), info.name)
+            self._buffer.place(tensor, base + info.offset)
+            self._tensors[info.name] = tensor
+
+    def take(self, name: str) -> Tensor | None:
+        tensor = self._tensors.get(name)
+        if tensor is not None:
+            self._taken.add(name)
+        return tensor
+
+    @property
+    def unused(self) -> list[str]:
+        """Tensors that nobody took."""
+        return [name for name in self._tensors if name not in self._taken]
+
+    def close(self) -> None:
+        if self._buffer is not None:
+            self._buffer.close()
+        self._context.close()
+
+
+def _address(file: GGUFFile) -> int:
+    """Address of the file's first byte in the map."""
+    first = next(iter(file.tensors.values()))
+    return int(np.frombuffer(file.data(first.name), np.uint8).ctypes.data) - first.offset
+
+
+def bind(file: GGUFFile, weights: MappedWeights) -> Decoder:
+    """The file's model with its weights.
+
+    Raises UnsupportedModel for what the definition does not implement (another architecture, a
+    tensor that nobody uses), InvalidModelFile for a tensor or key that is missing.
+    """
+    definition = models.find(file.architecture)
+    config_type = next(
+        c.__annotations__["config"] for c in definition.__mro__ if "config" in c.__annotations__
+    )
+    model = definition.build(weights, config_type.read(file))
+    if weights.unused:
+        raise UnsupportedModel(
+            f"the native {file.architecture} has no use for tensor {weights.unused[0]}"
+        )
+    if model.config.n_vocab != model.token_embd.weight.shape[1]:
+        raise InvalidModelFile(
+            f"{file.path}: token_embd.weight has {model.token_embd.weight.shape[1]} rows "
+            f"for {model.config.n_vocab} tokens",
+            path=str(file.path),
+            field="tensor[token_embd.weight].shape",
+        )
+    return model

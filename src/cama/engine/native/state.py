@@ -1,0 +1,46 @@
+"""The keys and values of a sequence as bytes, for the same model on the same kind of engine."""
+
+import json
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cama.core.errors import EngineError
+from cama.engine.native.kvcache.storage import KVStorage
+
+_MAGIC = b"CAMAKV1\0"
+_HEAD = struct.Struct("<8sI")
+
+
+def pack(identity: str, storage: KVStorage, cells: NDArray[np.int32]) -> bytes:
+    """Header, then for each layer the keys and values of ``cells`` in order."""
+    header = json.dumps({"identity": identity, "length": len(cells)}).encode()
+    rows = [pool.numpy()[0, 0, cells] for pool in storage.pools]
+    return b"".join([_HEAD.pack(_MAGIC, len(header)), header, *(r.tobytes() for r in rows)])
+
+
+def unpack_length(identity: str, storage: KVStorage, data: bytes) -> int:
+    """The number of positions in ``data``. Raises EngineError when it is not this model's."""
+    try:
+        magic, size = _HEAD.unpack_from(data)
+        header = json.loads(data[_HEAD.size : _HEAD.size + size])
+        found, length = header["identity"], header["length"]
+    except (struct.error, ValueError, KeyError, TypeError):
+        raise EngineError("the saved state is damaged") from None
+    if magic != _MAGIC or found != identity:
+        raise EngineError(f"the saved state belongs to another model ({found})")
+    if type(length) is not int or len(data) != _HEAD.size + size + length * storage.cell_bytes:
+        raise EngineError("the saved state is damaged")
+    return length
+
+
+def unpack(storage: KVStorage, data: bytes, cells: NDArray[np.int64]) -> None:
+    """Write the rows of ``data`` into ``cells``."""
+    offset = len(data) - len(cells) * storage.cell_bytes
+    for pool in storage.pools:
+        rows = pool.numpy()[0, 0]
+        n = len(cells) * rows.shape[1]
+        values = np.frombuffer(data, rows.dtype, n, offset)
+        rows[cells] = values.reshape(len(cells), -1)
+        offset += values.nbytes

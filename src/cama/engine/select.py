@@ -1,0 +1,47 @@
+"""Which engine runs a model: the native one where it has a definition, else libllama."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cama.core.errors import UnsupportedModel
+from cama.core.load import LoadOptions
+from cama.engine.base import Engine
+
+log = logging.getLogger(__name__)
+
+
+def open_engine(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> Engine:
+    """Open a model with the engine that suits it, and log which and why in one line.
+
+    ``load.engine`` forces one. Raises ModelNotFound, InvalidModelFile, UnsupportedModel or
+    LoadFailed.
+    """
+    started = time.perf_counter()
+    engine = _open(path, load, progress)
+    info = engine.info
+    log.info(
+        "engine=%s architecture=%s context=%d cells=%d threads=%d load=%.0fms reason=%r model=%s",
+        *(info.engine, info.architecture, info.n_ctx, info.n_cells, info.n_threads),
+        *((time.perf_counter() - started) * 1000, info.reason, path.name),
+    )
+    return engine
+
+
+def _open(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> Engine:
+    reason = "forced by the setting"
+    if load.engine != "llama":
+        from cama.engine.native.engine import NativeEngine
+
+        is_forced = load.engine == "native"
+        reason = reason if is_forced else "the native engine defines this architecture"
+        try:
+            return NativeEngine.open(path, load, reason, progress)
+        except UnsupportedModel as error:
+            if is_forced:
+                raise
+            reason = error.message
+    from cama.engine.llama.engine import LlamaEngine
+
+    return LlamaEngine.open(path, load, reason, progress)

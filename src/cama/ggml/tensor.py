@@ -1,0 +1,92 @@
+"""A tensor of ggml: an address, its shape, and the graph that it belongs to."""
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cama.ggml import _abi
+from cama.ggml.library import ggml
+
+if TYPE_CHECKING:
+    from cama.ggml.graph import Graph
+
+Shape = tuple[int, int, int, int]
+"""ggml's order: ne0 is contiguous."""
+
+_DTYPES: dict[int, type[np.generic]] = {
+    _abi.GGML_TYPE_F32: np.float32,
+    _abi.GGML_TYPE_F16: np.float16,
+    _abi.GGML_TYPE_I32: np.int32,
+    _abi.GGML_TYPE_I64: np.int64,
+    _abi.GGML_TYPE_I8: np.int8,
+}
+
+
+class Tensor:
+    """A handle; the memory belongs to the context that made the tensor.
+
+    ``graph`` is None for weights and caches, which outlive every graph.
+    """
+
+    __slots__ = ("address", "graph", "name", "shape", "type")
+
+    def __init__(
+        self, address: int, type: int, shape: Shape, graph: "Graph | None" = None, name: str = ""
+    ) -> None:
+        self.address = address
+        self.type = type
+        self.shape = shape
+        self.graph = graph
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.name or hex(self.address)}, type={self.type}, shape={self.shape})"
+
+    @property
+    def struct(self) -> _abi.ggml_tensor:
+        return _abi.ggml_tensor.from_address(self.address)
+
+    @property
+    def strides(self) -> Shape:
+        """Bytes from one element to the next in each dimension (nb)."""
+        nb = self.struct.nb
+        return nb[0], nb[1], nb[2], nb[3]
+
+    def __add__(self, other: "Tensor") -> "Tensor":
+        from cama.ggml import ops
+
+        return ops.add(self, other)
+
+    def __mul__(self, other: "Tensor") -> "Tensor":
+        from cama.ggml import ops
+
+        return ops.mul(self, other)
+
+    def numpy(self) -> NDArray[np.generic]:
+        """The tensor's memory as an array, in NumPy's order (ne0 last); no copy.
+
+        Only for contiguous, unquantized tensors in host memory, and only while they are allocated.
+        """
+        dtype = np.dtype(_DTYPES[self.type])
+        shape = self.shape[::-1]
+        n_bytes = int(np.prod(shape)) * dtype.itemsize
+        if n_bytes == 0:
+            return np.empty(shape, dtype)
+        data = self.struct.data
+        assert data, "the tensor is not allocated"
+        memory = memoryview((ctypes.c_char * n_bytes).from_address(data)).cast("B")
+        return np.frombuffer(memory, dtype).reshape(shape)
+
+
+def padded(shape: Sequence[int]) -> Shape:
+    """A shape of up to four dimensions with ones at the end."""
+    ne = (*shape, 1, 1, 1, 1)[:4]
+    return ne[0], ne[1], ne[2], ne[3]
+
+
+def row_bytes(type: int, n: int) -> int:
+    """Bytes of ``n`` consecutive elements of a type."""
+    return ggml().ggml_row_size(type, n)
