@@ -19,6 +19,7 @@ from cama.gguf.values import (
     Value,
     ValueType,
 )
+from cama.gguf.writer import TensorSource, write_gguf
 
 __all__ = [
     "F32",
@@ -36,6 +37,8 @@ __all__ = [
     "GGUFFile",
     "Scalar",
     "TensorInfo",
+    "TensorSource",
     "Value",
     "ValueType",
+    "write_gguf",
 ]

@@ -5,6 +5,7 @@ from itertools import repeat
 from mmap import mmap
 from pathlib import Path
 from struct import Struct
+from struct import error as StructError
 from typing import Final
 
 from cama.core.errors import InvalidModelFile
@@ -85,6 +86,25 @@ class Cursor:
             return str(self.data[start : self.pos], "utf-8")
         except UnicodeDecodeError:
             raise self.damaged(field, "is not UTF-8") from None
+
+    def texts(self, count: int, field: str) -> list[str]:
+        """``count`` strings, in a loop as tight as Python allows."""
+        data, pos, length_at = self.data, self.pos, _U64
+        texts: list[str] = []
+        append = texts.append
+        try:
+            for _ in repeat(None, count):
+                start = pos + 8
+                pos = start + length_at(data, pos)[0]
+                append(str(data[start:pos], "utf-8"))
+        except UnicodeDecodeError:
+            raise self.damaged(f"{field}[{len(texts)}]", "is not UTF-8") from None
+        except StructError:
+            raise self._beyond(field) from None
+        if pos > self.limit:
+            raise self._beyond(field)
+        self.pos = pos
+        return texts
 
     def skip_strings(self, count: int, field: str) -> int:
         """Step over ``count`` strings without decoding them; returns where they start."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from cama.core.errors import InvalidModelFile, ModelNotFound, StoreError
 from cama.gguf.cursor import Data
@@ -35,7 +36,8 @@ class GGUFFile:
         self.tensors: Mapping[str, TensorInfo] = header.tensors
         self._metadata = header.metadata
         self._data = data
-        self._views: list[memoryview] = []
+        # By identity: a memoryview hashes and compares by its content, which may be gigabytes.
+        self._views: WeakValueDictionary[int, memoryview] = WeakValueDictionary()
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -86,7 +88,7 @@ class GGUFFile:
         """The bytes of a tensor: a read-only view into the map, valid until :meth:`close`."""
         tensor = self.tensors[name]
         view = memoryview(self._data)[tensor.offset : tensor.offset + tensor.n_bytes]
-        self._views.append(view)
+        self._views[id(view)] = view
         return view
 
     def close(self) -> None:
@@ -95,9 +97,8 @@ class GGUFFile:
         Raises BufferError, and stays open, while something made from a view still uses the map,
         such as a NumPy array.
         """
-        for view in self._views:
+        for view in list(self._views.values()):
             view.release()
-        self._views.clear()
         if isinstance(self._data, mmap.mmap):
             self._data.close()
 
@@ -116,7 +117,7 @@ class GGUFFile:
 def _map(path: Path) -> Data:
     try:
         # Not blocking: a named pipe without a writer would stop us here for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise ModelNotFound(f"{path} does not exist", path=str(path)) from None
     except OSError as error:

@@ -116,7 +116,7 @@ class Metadata(Mapping[str, Value]):
 def _decode(cursor: Cursor, entry: Entry) -> list[Any]:
     count = 1 if entry.length is None else entry.length
     if entry.type is ValueType.STRING:
-        return [cursor.text("value") for _ in range(count)]
+        return cursor.texts(count, "value")
     start = cursor.skip(count * entry.type.size, "value")
     values = list(unpack_from(f"<{count}{entry.type.code}", cursor.data, start))
     if entry.type is not ValueType.BOOL:
