@@ -5,6 +5,7 @@
     │   ├── InvalidModelName
     │   ├── InvalidModelfile
     │   ├── InvalidOption
+    │   │   └── InvalidOptionType   a model option of the wrong JSON type
     │   ├── InvalidRequest
     │   ├── InvalidSetting
     │   ├── PromptTooLong
@@ -69,6 +70,12 @@ class InvalidModelfile(InvalidInput):
 
 class InvalidOption(InvalidInput):
     code = "invalid_option"
+
+
+class InvalidOptionType(InvalidOption):
+    """``fields`` hold ``option``, the key."""
+
+    code = "invalid_option_type"
 
 
 class InvalidRequest(InvalidInput):

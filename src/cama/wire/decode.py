@@ -1,0 +1,175 @@
+"""Request bodies as Go's decoder reads them: one JSON value, keys of any case, null is absent."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn
+
+from cama.core.errors import InvalidRequest
+
+MAX_BODY_BYTES = 64 << 20
+MAX_DEPTH = 100
+
+_SPACE = re.compile(r"[ \t\n\r]*")
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
+_LOOKING_FOR = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": (
+        "looking for beginning of object key string"
+    ),
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after value",
+}
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise InvalidRequest(f"invalid character {name[0]!r} looking for beginning of value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
+
+
+def decode_body(body: bytes) -> dict[str, Any]:
+    """The object in ``body``; whatever follows the first JSON value is not looked at.
+
+    ``null`` is an empty object. Raises InvalidRequest.
+    """
+    text = body.decode("utf-8", errors="replace")
+    start = _end_of_space(text)
+    if start == len(text):
+        raise InvalidRequest("missing request body")
+    value = _first_value(text, start)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidRequest(
+            f"json: cannot unmarshal {json_kind(value)} into Go value of type object"
+        )
+    if is_deeper(value, MAX_DEPTH):
+        raise InvalidRequest("exceeded max depth")
+    needs_repair = _SURROGATE_ESCAPE.search(body) is not None
+    return {_repaired(k): _repaired(v) for k, v in value.items()} if needs_repair else value
+
+
+def _end_of_space(text: str) -> int:
+    match = _SPACE.match(text)
+    return match.end() if match else 0
+
+
+def _first_value(text: str, start: int) -> Any:
+    try:
+        return _DECODER.raw_decode(text, start)[0]
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(_go_wording(error)) from None
+    except RecursionError:
+        raise InvalidRequest("exceeded max depth") from None
+    except ValueError:  # an integer of thousands of digits
+        raise InvalidRequest("json: cannot unmarshal number: out of range") from None
+
+
+def _go_wording(error: json.JSONDecodeError) -> str:
+    if error.pos >= len(error.doc) or error.msg.startswith("Unterminated"):
+        return "unexpected EOF"
+    reason = _LOOKING_FOR.get(error.msg, "in string literal")
+    return f"invalid character {error.doc[error.pos]!r} {reason}"
+
+
+def is_deeper(value: Any, limit: int) -> bool:
+    """Whether containers in ``value`` nest more than ``limit`` levels."""
+    level = [value]
+    for _ in range(limit):
+        level = [c for parent in level for c in _children(parent) if isinstance(c, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _children(container: Any) -> Iterator[Any]:
+    return iter(container.values() if isinstance(container, dict) else container)
+
+
+def _repaired(value: Any) -> Any:
+    """Text that UTF-8 can hold: half a surrogate pair becomes U+FFFD, as in Go."""
+    match value:
+        case str():
+            return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case list():
+            return [_repaired(item) for item in value]
+        case dict():
+            return {_repaired(key): _repaired(item) for key, item in value.items()}
+    return value
+
+
+def json_kind(value: Any) -> str:
+    """What Go calls the kind of a decoded JSON value."""
+    match value:
+        case bool():
+            return "bool"
+        case int() | float():
+            return "number"
+        case str():
+            return "string"
+        case list():
+            return "array"
+        case dict():
+            return "object"
+    return "null"
+
+
+class Fields:
+    """The typed fields of one JSON object; a value of the wrong type is an InvalidRequest.
+
+    A key matches in any case, an exact match wins; ``null`` counts as absent.
+    """
+
+    def __init__(self, data: Mapping[str, Any], struct: str) -> None:
+        self._data = {key.casefold(): value for key, value in data.items()} | dict(data)
+        self._struct = struct
+
+    def any(self, key: str) -> Any:
+        return self._data.get(key)
+
+    def text(self, key: str) -> str:
+        return self._typed(key, str, "string") or ""
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        value = self._typed(key, bool, "bool")
+        return default if value is None else value
+
+    def integer(self, key: str) -> int:
+        value = self._typed(key, int, "int")
+        if isinstance(value, bool):
+            self._refuse(key, value, "int")
+        return value or 0
+
+    def object(self, key: str) -> dict[str, Any]:
+        return self._typed(key, dict, "map[string]interface {}") or {}
+
+    def list(self, key: str) -> list[Any]:
+        return self._typed(key, list, "[]interface {}") or []
+
+    def integers(self, key: str) -> tuple[int, ...]:
+        items = self.list(key)
+        for item in items:
+            if not isinstance(item, int) or isinstance(item, bool):
+                self._refuse(key, item, "int")
+        return tuple(items)
+
+    def objects(self, key: str) -> Iterator["Fields"]:
+        """The objects of an array, each with its own fields."""
+        for item in self.list(key):
+            if item is not None and not isinstance(item, dict):
+                self._refuse(key, item, "object")
+            yield Fields(item or {}, f"{self._struct}.{key}")
+
+    def _typed(self, key: str, kind: type, name: str) -> Any:
+        value = self._data.get(key)
+        if value is not None and not isinstance(value, kind):
+            self._refuse(key, value, name)
+        return value
+
+    def _refuse(self, key: str, value: Any, name: str) -> NoReturn:
+        raise InvalidRequest(
+            f"json: cannot unmarshal {json_kind(value)} into Go struct field "
+            f"{self._struct}.{key} of type {name}"
+        )

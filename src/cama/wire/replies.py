@@ -1,0 +1,95 @@
+"""Replies to generate and chat: keys in Ollama's order, what is empty or zero left out.
+
+Four keys are Cama's own, so that nothing about a prompt is silent: ``prompt_cached_count`` (prompt
+tokens taken from the prefix cache), ``truncated_messages`` and ``truncated_tokens`` (what was left
+out to fit the context) and ``shifted_tokens`` (what the full context dropped while generating).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cama.core.generation import Finish
+from cama.wire.encode import duration, timestamp, without_empty
+
+Reply = dict[str, Any]
+LoadReason = Literal["load", "unload"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """The accounts of one answer."""
+
+    finish: Finish
+    total_seconds: float
+    load_seconds: float
+    truncated_messages: int = 0
+
+    def to_json(self) -> Reply:
+        finish = self.finish
+        return without_empty(
+            {
+                "total_duration": duration(self.total_seconds),
+                "load_duration": duration(self.load_seconds),
+                "prompt_eval_count": finish.prompt_tokens,
+                "prompt_eval_duration": duration(finish.prompt_seconds),
+                "eval_count": finish.eval_tokens,
+                "eval_duration": duration(finish.eval_seconds),
+                "prompt_cached_count": finish.cached_tokens,
+                "truncated_messages": self.truncated_messages,
+                "truncated_tokens": finish.truncated_tokens,
+                "shifted_tokens": finish.shifted_tokens,
+            }
+        )
+
+
+class Replies(ABC):
+    """What an endpoint answers for ``model``, the client's own spelling."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+
+    def chunk(self, text: str) -> Reply:
+        return self._reply(text, done=False)
+
+    def final(self, metrics: Metrics, context: list[int] | None = None) -> Reply:
+        reply = self._reply("", done=True, done_reason=metrics.finish.reason)
+        return reply | without_empty({"context": context}) | metrics.to_json()
+
+    def loaded(self, reason: LoadReason) -> Reply:
+        return self._reply("", done=True, done_reason=reason)
+
+    def rendered(self, prompt: str) -> Reply:
+        return self._reply("", done=False, _debug_info={"rendered_template": prompt})
+
+    def whole(self, replies: list[Reply]) -> Reply:
+        """The one object of an answer that is not streamed."""
+        return replies[-1] | self._piece("".join(self._text(reply) for reply in replies))
+
+    def _reply(self, text: str, **fields: Any) -> Reply:
+        head = {"model": self._model, "created_at": timestamp()}
+        return head | self._piece(text) | fields
+
+    @abstractmethod
+    def _piece(self, text: str) -> Reply:
+        """The key that carries the text."""
+
+    @abstractmethod
+    def _text(self, reply: Reply) -> str:
+        """The text in what :meth:`_piece` made."""
+
+
+class GenerateReplies(Replies):
+    def _piece(self, text: str) -> Reply:
+        return {"response": text}
+
+    def _text(self, reply: Reply) -> str:
+        return str(reply["response"])
+
+
+class ChatReplies(Replies):
+    def _piece(self, text: str) -> Reply:
+        return {"message": {"role": "assistant", "content": text}}
+
+    def _text(self, reply: Reply) -> str:
+        return str(reply["message"]["content"])

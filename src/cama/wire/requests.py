@@ -1,0 +1,188 @@
+"""The requests of the API, each read from the fields of its JSON body."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
+
+from cama.core.duration import parse_keep_alive
+from cama.core.errors import InvalidRequest
+from cama.wire.decode import Fields
+
+Think = bool | str | None
+
+THINK_LEVELS = ("high", "medium", "low", "max")
+_THINK_CHOICES = '"high", "medium", "low", "max", true, or false'
+
+
+class Readable(Protocol):
+    """A request type: the name Ollama gives it, and how it is read."""
+
+    struct: ClassVar[str]
+
+    @classmethod
+    def read(cls, body: Fields) -> Self: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation. ``tool_calls`` keep the form in which they came."""
+
+    role: str
+    content: str
+    thinking: str = ""
+    images: tuple[Any, ...] = ()
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    tool_name: str = ""
+    tool_call_id: str = ""
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(
+            role=body.text("role").lower(),
+            content=body.text("content"),
+            thinking=body.text("thinking"),
+            images=tuple(body.list("images")),
+            tool_calls=tuple(call.object("function") for call in body.objects("tool_calls")),
+            tool_name=body.text("tool_name"),
+            tool_call_id=body.text("tool_call_id"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What generate and chat share. ``keep_alive`` is in seconds, None when it was not given."""
+
+    model: str
+    stream: bool
+    keep_alive: float | None
+    options: Mapping[str, Any]
+    format: Any
+    think: Think
+    truncate: bool
+    shift: bool
+    logprobs: bool
+    top_logprobs: int
+    debug_render_only: bool
+
+
+def _common(body: Fields) -> dict[str, Any]:
+    return {
+        "model": body.text("model").strip(),
+        "stream": body.flag("stream", default=True),
+        "keep_alive": _keep_alive(body),
+        "options": body.object("options"),
+        "format": body.any("format"),
+        "think": _think(body.any("think")),
+        "truncate": body.flag("truncate", default=True),
+        "shift": body.flag("shift", default=True),
+        "logprobs": body.flag("logprobs"),
+        "top_logprobs": body.integer("top_logprobs"),
+        "debug_render_only": body.flag("_debug_render_only"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest(Common):
+    struct: ClassVar[str] = "GenerateRequest"
+
+    prompt: str
+    suffix: str
+    system: str
+    template: str
+    context: tuple[int, ...]
+    raw: bool
+    images: tuple[Any, ...]
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(
+            **_common(body),
+            prompt=body.text("prompt"),
+            suffix=body.text("suffix"),
+            system=body.text("system"),
+            template=body.text("template"),
+            context=body.integers("context"),
+            raw=body.flag("raw"),
+            images=tuple(body.list("images")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest(Common):
+    struct: ClassVar[str] = "ChatRequest"
+
+    messages: tuple[Message, ...]
+    tools: tuple[Any, ...]
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(
+            **_common(body),
+            messages=tuple(Message.read(item) for item in body.objects("messages")),
+            tools=tuple(body.list("tools")),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowRequest:
+    struct: ClassVar[str] = "ShowRequest"
+
+    model: str
+    verbose: bool = False
+    system: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(
+            model=_model_or_name(body),
+            verbose=body.flag("verbose"),
+            system=body.text("system"),
+            options=body.object("options"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteRequest:
+    struct: ClassVar[str] = "DeleteRequest"
+
+    model: str
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(model=_model_or_name(body))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRequest:
+    struct: ClassVar[str] = "CopyRequest"
+
+    source: str
+    destination: str
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(source=body.text("source"), destination=body.text("destination"))
+
+
+def _model_or_name(body: Fields) -> str:
+    """``name`` is the old spelling of ``model``."""
+    return (body.text("model") or body.text("name")).strip()
+
+
+def _keep_alive(body: Fields) -> float | None:
+    value = body.any("keep_alive")
+    return None if value is None else parse_keep_alive(value)
+
+
+def _think(value: Any) -> Think:
+    match value:
+        case None | bool():
+            return value
+        case str() if value in THINK_LEVELS:
+            return value
+        case str():
+            raise InvalidRequest(f'invalid think value: "{value}" (must be {_THINK_CHOICES})')
+    raise InvalidRequest(
+        'think must be a boolean or string ("high", "medium", "low", "max", true, or false)'
+    )
