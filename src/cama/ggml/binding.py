@@ -68,12 +68,6 @@ class Binding:
         module = sys.modules[type(self).__module__]
         return _SCALARS[word] if word in _SCALARS else getattr(module, word)
 
-    def address_of(self, name: str) -> int:
-        """The address of an exported C function, for use as a callback."""
-        address = ctypes.cast(_find(self._keeping, name), c_void_p).value
-        assert address is not None
-        return address
-
 
 def _open(path: Path) -> ctypes.PyDLL:
     try:

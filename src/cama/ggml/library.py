@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 from cama.core.errors import LibraryMismatch
 from cama.ggml._abi import (
@@ -31,7 +32,24 @@ def ggml() -> Ggml:
     """The loaded library. Raises LibraryMismatch when it is missing or not the pinned one."""
     library = Ggml([library_path(name) for name in ("ggml-base", "ggml-cpu", "ggml")])
     check(library)
+    library.ggml_log_set(silent_log(), None)
     return library
+
+
+def silent_log() -> int:
+    """The address of a C function that can serve as a log callback and does nothing.
+
+    Log lines also come from threads that compute, where no Python code may run. ``abs`` takes the
+    level, ignores the text and the user data, and has no effect. That is sound in every calling
+    convention in which the caller cleans up, so on all that Cama runs on.
+    """
+    libc = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+    return address_of(libc.abs)
+
+
+def address_of(function: Any) -> int:
+    """The address of a C function, or of a callback; its owner must keep it alive."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
 def library_path(name: str) -> Path:
