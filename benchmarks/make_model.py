@@ -1,0 +1,220 @@
+"""Write a random-weight model of a real shape in any GGUF type: for speed and tests, not sense.
+
+python -m benchmarks.make_model llama-1b.gguf --type Q4_K_M
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cama.ggml.library import ggml
+from cama.gguf import GGMLType, GGUFFile, TensorSource, write_gguf
+from cama.gguf.encode import Writable
+from cama.gguf.file_types import FILE_TYPE_NAMES
+
+VOCABULARY = Path("../shared/data/tokenizers/ggml-vocab-llama-bpe.gguf")
+_CHUNK_ELEMENTS = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """Hyperparameters of a model to make."""
+
+    architecture: str = "llama"
+    n_vocab: int
+    n_layer: int
+    n_embd: int
+    n_head: int
+    n_head_kv: int
+    head_dim: int
+    n_ff: int
+    n_ctx: int
+    rope_base: float = 500000.0
+    is_tied: bool = True
+
+
+LLAMA_1B = Shape(
+    n_vocab=128256,
+    n_layer=16,
+    n_embd=2048,
+    n_head=32,
+    n_head_kv=8,
+    head_dim=64,
+    n_ff=8192,
+    n_ctx=131072,
+)
+"""Llama 3.2 1B."""
+
+TINY = Shape(
+    n_vocab=512,
+    n_layer=2,
+    n_embd=256,
+    n_head=4,
+    n_head_kv=2,
+    head_dim=64,
+    n_ff=512,
+    n_ctx=2048,
+    rope_base=10000.0,
+)
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+
+
+def make_model(
+    path: Path, shape: Shape, file_type: str, *, seed: int = 0, vocabulary: Path | None = None
+) -> None:
+    """Write the model. ``file_type`` is a GGML type or a mixture (Q4_K_M, Q5_K_M, …)."""
+    if vocabulary is not None:
+        with GGUFFile.open(vocabulary) as file:
+            tokenizer = {k: file.typed(k) for k in file.metadata if k.startswith("tokenizer.")}
+            shape = replace(shape, n_vocab=file.array_length("tokenizer.ggml.tokens"))
+            write_gguf(
+                path, {**_metadata(shape, file_type), **tokenizer}, _tensors(shape, file_type, seed)
+            )
+    else:
+        metadata = {**_metadata(shape, file_type), **_made_up_vocabulary(shape.n_vocab)}
+        write_gguf(path, metadata, _tensors(shape, file_type, seed))
+
+
+def _metadata(shape: Shape, file_type: str) -> dict[str, Writable]:
+    arch = shape.architecture
+    by_name = {name: number for number, name in FILE_TYPE_NAMES.items()}
+    return {
+        "general.architecture": arch,
+        "general.name": "random weights",
+        "general.file_type": by_name.get(file_type, 0),
+        f"{arch}.block_count": shape.n_layer,
+        f"{arch}.context_length": shape.n_ctx,
+        f"{arch}.embedding_length": shape.n_embd,
+        f"{arch}.feed_forward_length": shape.n_ff,
+        f"{arch}.attention.head_count": shape.n_head,
+        f"{arch}.attention.head_count_kv": shape.n_head_kv,
+        f"{arch}.attention.key_length": shape.head_dim,
+        f"{arch}.attention.value_length": shape.head_dim,
+        f"{arch}.attention.layer_norm_rms_epsilon": 1e-5,
+        f"{arch}.rope.dimension_count": shape.head_dim,
+        f"{arch}.rope.freq_base": shape.rope_base,
+        f"{arch}.vocab_size": shape.n_vocab,
+    }
+
+
+def _made_up_vocabulary(n_vocab: int) -> dict[str, Writable]:
+    """A SentencePiece vocabulary: three controls, every byte, then made-up words."""
+    n_words = n_vocab - 259
+    assert n_words >= 0, "a vocabulary needs at least 259 tokens"
+    letters = [f"▁{chr(97 + i % 26)}" for i in range(26)]
+    words = [*letters, *(f"▁{'abcdefghij'[i % 10]}{i}" for i in range(n_words))][:n_words]
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256)), *words]
+    return {
+        "tokenizer.ggml.model": "llama",
+        "tokenizer.ggml.pre": "default",
+        "tokenizer.ggml.tokens": tokens,
+        "tokenizer.ggml.scores": [0.0] * 259 + [-float(i) for i in range(len(words))],
+        "tokenizer.ggml.token_type": [2, 3, 3, *([6] * 256), *([1] * len(words))],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.eos_token_id": 2,
+        "tokenizer.ggml.unknown_token_id": 0,
+        "tokenizer.ggml.add_bos_token": True,
+        "tokenizer.chat_template": CHAT_TEMPLATE,
+    }
+
+
+def _tensors(shape: Shape, file_type: str, seed: int) -> Iterator[TensorSource]:
+    rng = np.random.default_rng(seed)
+    for name, ne in _names(shape):
+        kind = _tensor_type(name, ne, shape, file_type)
+        yield TensorSource(name, kind, ne, _random(kind, ne, name, int(rng.integers(1 << 32))))
+
+
+def _names(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    d, q, kv = shape.n_embd, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
+    yield "token_embd.weight", (d, shape.n_vocab)
+    for i in range(shape.n_layer):
+        block = f"blk.{i}."
+        yield block + "attn_norm.weight", (d,)
+        for name, ne in (("q", (d, q)), ("k", (d, kv)), ("v", (d, kv)), ("output", (q, d))):
+            yield f"{block}attn_{name}.weight", ne
+            if shape.architecture == "qwen2" and name != "output":
+                yield f"{block}attn_{name}.bias", (ne[1],)
+        if shape.architecture == "qwen3":
+            yield block + "attn_q_norm.weight", (shape.head_dim,)
+            yield block + "attn_k_norm.weight", (shape.head_dim,)
+        yield block + "ffn_norm.weight", (d,)
+        yield block + "ffn_gate.weight", (d, shape.n_ff)
+        yield block + "ffn_up.weight", (d, shape.n_ff)
+        yield block + "ffn_down.weight", (shape.n_ff, d)
+    yield "output_norm.weight", (d,)
+    if not shape.is_tied:
+        yield "output.weight", (d, shape.n_vocab)
+
+
+def _tensor_type(name: str, ne: tuple[int, ...], shape: Shape, file_type: str) -> GGMLType:
+    """llama.cpp's mixtures: output, and values and ffn_down of half the layers, in more bits."""
+    if len(ne) == 1:
+        return GGMLType.F32
+    base, _, mixture = file_type.partition("_K_")
+    if not mixture:
+        return GGMLType[file_type]
+    kind, better = GGMLType[f"{base}_K"], GGMLType.Q6_K
+    is_output = name == ("token_embd.weight" if shape.is_tied else "output.weight")
+    if is_output:
+        return better
+    if mixture != "S" and ("attn_v" in name or "ffn_down" in name):
+        layer, n = int(name.split(".")[1]), shape.n_layer
+        if layer < n // 8 or layer >= 7 * n // 8 or (layer - n // 8) % 3 == 2:
+            return better
+    return kind
+
+
+def _random(
+    kind: GGMLType, ne: tuple[int, ...], name: str, seed: int
+) -> bytes | Callable[[], Iterator[bytes]]:
+    rng = np.random.default_rng(seed)
+    if len(ne) == 1:
+        middle = 0.0 if name.endswith(".bias") else 1.0
+        return (middle + 0.1 * rng.standard_normal(ne[0])).astype(np.float32).tobytes()
+
+    def chunks() -> Iterator[bytes]:
+        """A million random elements, quantized once and then repeated with the rows rotated."""
+        n_row, n_rows = ne[0], math.prod(ne[1:])
+        n_chunk = min(n_rows, max(1, _CHUNK_ELEMENTS // n_row))
+        values = rng.standard_normal((n_chunk, n_row), np.float32) / np.float32(math.sqrt(n_row))
+        rows = quantize(kind, values)
+        for first in range(0, n_rows, n_chunk):
+            turned = np.roll(rows, int(rng.integers(n_chunk)), axis=0)
+            yield turned[: n_rows - first].tobytes()
+
+    return chunks
+
+
+def quantize(kind: GGMLType, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Rows of float32 as rows of bytes of a ggml type."""
+    n_rows, n_row = values.shape
+    rows = np.empty((n_rows, kind.n_bytes((n_row,))), np.uint8)
+    weights = np.ones(n_row, np.float32)
+    ggml().ggml_quantize_chunk(
+        kind, values.ctypes.data, rows.ctypes.data, 0, n_rows, n_row, weights.ctypes.data
+    )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--type", default="Q4_K_M")
+    arguments = parser.parse_args()
+    vocabulary = VOCABULARY if VOCABULARY.is_file() else None
+    make_model(arguments.path, LLAMA_1B, arguments.type, vocabulary=vocabulary)
+    print(f"{arguments.path}: {arguments.path.stat().st_size / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
