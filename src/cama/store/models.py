@@ -1,0 +1,177 @@
+"""A model as the rest of Cama sees it, built from a manifest and its small layers."""
+
+import copy
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cama.core.errors import InvalidModelFile, UnsupportedModel
+from cama.store.blobs import Blobs
+from cama.store.facts import Facts
+from cama.store.json_text import decode_object, decode_objects
+from cama.store.manifest import Layer, Manifest, MediaType
+from cama.store.names import ModelName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModel:
+    """A model that can be run.
+
+    ``name`` is the canonical short name with its tag, or for a plain file its path as given;
+    ``path`` the GGUF file. ``digest`` is hexadecimal: of the manifest, or of a plain file's path,
+    size and time of change. ``template`` is a Go template. ``config`` is the config layer.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    size: int
+    modified_at: datetime
+    format: str = "gguf"
+    family: str = ""
+    families: tuple[str, ...] = ()
+    parameter_size: str = ""
+    quantization: str = ""
+    parent: str = ""
+    template: str | None = None
+    system: str | None = None
+    params: dict[str, Any]
+    messages: list[dict[str, Any]]
+    licenses: tuple[str, ...] = ()
+    adapters: tuple[Path, ...] = ()
+    projectors: tuple[Path, ...] = ()
+    config: Mapping[str, Any]
+    is_file: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a manifest and its small layers hold; constant for a given manifest."""
+
+    manifest: Manifest
+    config: dict[str, Any]
+    template: str | None
+    system: str | None
+    params: dict[str, Any]
+    messages: list[dict[str, Any]]
+    licenses: tuple[str, ...]
+
+
+def read_contents(blobs: Blobs, data: bytes, path: str) -> Contents:
+    """Check and read a manifest and its small layers. Raises InvalidModelFile and OSError."""
+    manifest = Manifest.from_bytes(data, path)
+
+    def last(*kinds: MediaType) -> bytes | None:
+        layers = list(manifest.of_type(*kinds))
+        return blobs.read(layers[-1]) if layers else None
+
+    params, messages = last(MediaType.PARAMS), last(MediaType.MESSAGES)
+    return Contents(
+        manifest=manifest,
+        config=decode_object(blobs.read(manifest.config), f"the config of {path}"),
+        template=_text(last(MediaType.TEMPLATE, MediaType.PROMPT)),
+        system=_text(last(MediaType.SYSTEM)),
+        params=decode_object(params, f"the parameters of {path}") if params else {},
+        messages=_messages(messages, path) if messages else [],
+        licenses=tuple(
+            blobs.read(layer).decode(errors="replace")
+            for layer in manifest.of_type(MediaType.LICENSE)
+        ),
+    )
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else data.decode(errors="replace")
+
+
+def _messages(data: bytes, path: str) -> list[dict[str, Any]]:
+    messages = decode_objects(data, f"the messages of {path}")
+    for message in messages:
+        if not isinstance(message.get("role"), str) or not isinstance(message.get("content"), str):
+            raise InvalidModelFile(
+                f"the messages of {path} lack a role or a content", path=path, field="messages"
+            )
+    return messages
+
+
+def stored_model(
+    name: ModelName, digest: str, mtime: float, has: Contents, blobs: Blobs
+) -> StoredModel:
+    """The model of a manifest; its large blobs are not looked at.
+
+    Raises UnsupportedModel when it has no GGUF file.
+    """
+    weights = _weights(name, has)
+    manifest, family = has.manifest, _string(has.config, "model_family")
+    return StoredModel(
+        name=name.short,
+        path=blobs.path(weights.digest),
+        digest=digest,
+        size=manifest.size,
+        modified_at=_local(mtime),
+        format=_string(has.config, "model_format") or "gguf",
+        family=family,
+        families=_strings(has.config, "model_families") or ((family,) if family else ()),
+        parameter_size=_string(has.config, "model_type"),
+        quantization=_string(has.config, "file_type"),
+        parent=weights.parent,
+        template=has.template,
+        system=has.system,
+        params=copy.deepcopy(has.params),
+        messages=copy.deepcopy(has.messages),
+        licenses=has.licenses,
+        adapters=_paths(manifest, MediaType.ADAPTER, blobs),
+        projectors=_paths(manifest, MediaType.PROJECTOR, blobs),
+        config=copy.deepcopy(has.config),
+    )
+
+
+def file_model(name: str, path: Path, size: int, mtime_ns: int, facts: Facts) -> StoredModel:
+    """The model that a plain GGUF file is. Raises UnsupportedModel on an adapter or projector."""
+    if facts.kind != "model":
+        raise UnsupportedModel(f"{path} is no model but a {facts.kind}", path=str(path))
+    identity = f"{path}\0{size}\0{mtime_ns}"
+    return StoredModel(
+        name=name,
+        path=path,
+        digest=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest(),
+        size=size,
+        modified_at=_local(mtime_ns / 1e9),
+        family=facts.architecture,
+        families=(facts.architecture,),
+        parameter_size=facts.parameter_size,
+        quantization=facts.quantization,
+        params={},
+        messages=[],
+        config={},
+        is_file=True,
+    )
+
+
+def _weights(name: ModelName, has: Contents) -> Layer:
+    layers = list(has.manifest.of_type(MediaType.MODEL))
+    if not layers:
+        kind = "runs on another machine" if has.config.get("remote_host") else "has no GGUF file"
+        raise UnsupportedModel(f"{name.short} {kind}, so it cannot run here", name=name.short)
+    return layers[-1]
+
+
+def _paths(manifest: Manifest, kind: MediaType, blobs: Blobs) -> tuple[Path, ...]:
+    return tuple(blobs.path(layer.digest) for layer in manifest.of_type(kind))
+
+
+def _string(config: Mapping[str, Any], key: str) -> str:
+    value = config.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _strings(config: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = config.get(key)
+    return tuple(v for v in value if isinstance(v, str)) if isinstance(value, list) else ()
+
+
+def _local(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC).astimezone()

@@ -1,0 +1,208 @@
+"""Blobs on their way into the store: complete and hashed before anything refers to them."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import stat
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from cama.core.errors import InvalidModelFile, InvalidRequest
+from cama.store.blobs import Blobs, mark
+from cama.store.digests import digest_of, digest_of_file
+from cama.store.files import settle, sync_folder
+from cama.store.manifest import Layer
+
+_PREFIX = "sha256-tmp-"
+_STALE_SECONDS = 24 * 3600
+_CHUNK_BYTES = 4 << 20
+_FICLONE = 0x40049409  # Linux: share the blocks of another file, copy on write
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A complete blob. ``temporary`` is None when it is in the store already.
+
+    ``link`` is set when the temporary file is a link to a file of the user's.
+    """
+
+    digest: str
+    size: int
+    existed: bool
+    temporary: Path | None = None
+    link: str | None = None
+
+    def layer(self, media_type: str, parent: str = "") -> Layer:
+        return Layer(media_type=media_type, digest=self.digest, size=self.size, parent=parent)
+
+
+class Incoming:
+    """A blob that arrives in pieces."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._hash = hashlib.sha256()
+        self._file: BinaryIO = path.open("xb")
+
+    def write(self, data: bytes) -> None:
+        """Raises OSError."""
+        self._hash.update(data)
+        self._file.write(data)
+
+    def finish(self) -> tuple[Path, str]:
+        """Complete the file; returns it and the digest of what was written. Raises OSError."""
+        with self._file:
+            self._file.flush()
+            settle(self._file.fileno())
+        return self._path, f"sha256:{self._hash.hexdigest()}"
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Staging:
+    """Collects new blobs in temporary files; leaving it removes what was not placed.
+
+    Collecting needs no lock and may take long. :meth:`place` is short and needs the store's lock.
+    Methods raise OSError.
+    """
+
+    def __init__(self, blobs: Blobs) -> None:
+        self.blobs = blobs
+        self.staged: list[Staged] = []
+        self._temporaries: list[Path] = []
+        self._incoming: list[Incoming] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for incoming in self._incoming:
+            incoming.close()
+        for path in self._temporaries:
+            with contextlib.suppress(OSError):  # must not hide the error that brought us here
+                path.unlink(missing_ok=True)
+
+    def open(self) -> Incoming:
+        """Begin a blob that is written in pieces; :meth:`accept` ends it."""
+        incoming = Incoming(self._temporary())
+        self._incoming.append(incoming)
+        return incoming
+
+    def accept(self, incoming: Incoming, expected: str | None = None) -> Staged:
+        """End a blob. Raises InvalidRequest when its digest is not the expected one."""
+        path, digest = incoming.finish()
+        if expected is not None and digest != expected:
+            raise InvalidRequest(
+                f'digest mismatch, expected "{expected}", got "{digest}"', digest=digest
+            )
+        return self._add(path, digest)
+
+    def add_bytes(self, data: bytes) -> Staged:
+        digest = digest_of(data)
+        if self.blobs.size(digest) == len(data):
+            return self._keep(Staged(digest, len(data), existed=True))
+        incoming = self.open()
+        incoming.write(data)
+        return self.accept(incoming)
+
+    def add_file(self, source: Path) -> Staged:
+        """Take a file in: sharing its blocks, else as a hard link, else as a copy.
+
+        A link shares the content with the user's file: replacing or deleting that file does not
+        touch the blob; editing it in place does, and is noticed when the blob is used. Files that
+        others may write are copied. Raises InvalidModelFile when the file changes meanwhile.
+        """
+        digest = self.blobs.digest_at(source)
+        size = self.blobs.size(digest) if digest else None
+        if digest and size is not None:
+            return self._keep(Staged(digest, size, existed=True))
+        source = Path(os.path.realpath(source))
+        before = source.stat()
+        staged = self._add_linked(source, before) or self._copy(source)
+        if mark(source.stat()) != mark(before):
+            raise InvalidModelFile(
+                f"{source} changed while it was read", path=str(source), field="content"
+            )
+        return staged
+
+    def place(self) -> None:
+        """Move everything staged to its place. The caller holds the store's lock."""
+        self._sweep()
+        for staged in self.staged:
+            if staged.temporary and self.blobs.size(staged.digest) != staged.size:
+                self.blobs.put(staged.temporary, staged.digest, staged.link)
+        if self.blobs.folder.is_dir():
+            sync_folder(self.blobs.folder)
+
+    def _add_linked(self, source: Path, status: os.stat_result) -> Staged | None:
+        temporary = self._temporary()
+        if _reflink(source, temporary):
+            return self._add(temporary, digest_of_file(temporary))
+        if not _is_private(status):
+            return None
+        try:
+            os.link(source, temporary)
+        except OSError:  # another file system, or one without links: copying will tell
+            return None
+        return self._add(temporary, digest_of_file(temporary), link=mark(status))
+
+    def _copy(self, source: Path) -> Staged:
+        incoming = self.open()
+        with source.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                incoming.write(chunk)
+        return self.accept(incoming)
+
+    def _add(self, temporary: Path, digest: str, link: str | None = None) -> Staged:
+        size = temporary.stat().st_size
+        existed = self.blobs.size(digest) == size
+        return self._keep(Staged(digest, size, existed, temporary, link))
+
+    def _keep(self, staged: Staged) -> Staged:
+        self.staged.append(staged)
+        return staged
+
+    def _temporary(self) -> Path:
+        self.blobs.folder.mkdir(parents=True, exist_ok=True)
+        path = self.blobs.folder / f"{_PREFIX}{secrets.token_hex(16)}"
+        self._temporaries.append(path)
+        return path
+
+    def _sweep(self) -> None:
+        """Remove what a crash left behind. A link's ctime, unlike its mtime, tells its own age."""
+        for path in self.blobs.folder.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.lstat().st_ctime < time.time() - _STALE_SECONDS:
+                    path.unlink()
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """Whether nobody but us can change the file's content."""
+    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid == os.geteuid() and not others_write
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    """Make ``target`` a copy-on-write twin of ``source``; False where that is not possible."""
+    if sys.platform != "linux":
+        return False
+    try:
+        with source.open("rb") as old, target.open("xb") as new:
+            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
+            settle(new.fileno())
+    except OSError:
+        target.unlink(missing_ok=True)
+        return False
+    return True

@@ -1,0 +1,203 @@
+"""The model store: Ollama's layout on disk, and plain GGUF files used where they are."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from functools import lru_cache, partial
+from pathlib import Path
+
+from cama.core.errors import CamaError, ModelNotFound, UnsupportedModel
+from cama.store.blobs import Blobs
+from cama.store.files import storing
+from cama.store.lock import locked
+from cama.store.manifest import LARGE, Manifest
+from cama.store.manifests import Manifests
+from cama.store.models import Contents, StoredModel, read_contents, stored_model
+from cama.store.names import ModelName
+from cama.store.plain import find_file, is_explicit_path, open_file
+from cama.store.staging import Staging
+
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """The models under ``root``, and GGUF files in the folders of ``search`` by name.
+
+    Reading needs no lock and writes nothing, so that a store of another user can be read. Writers
+    in all processes take turns. A crash leaves at worst a blob that nothing refers to.
+    """
+
+    def __init__(
+        self, root: Path, search: tuple[Path, ...] = (), *, lock_timeout: float = 30.0
+    ) -> None:
+        self.root = root
+        self.search = search
+        self.manifests = Manifests(root / "manifests")
+        self.blobs = Blobs(root / "blobs", links=root / ".cama" / "links")
+        self._lock_timeout = lock_timeout
+        # Blobs are named after their content, so what a manifest stands for never changes.
+        self._contents = lru_cache(maxsize=256)(partial(read_contents, self.blobs))
+
+    def list(self) -> list[StoredModel]:
+        """All models that can run here, newest first; a damaged one is skipped with a warning."""
+        with storing(self.root):
+            names = list(self.manifests.names())
+        found = [model for name in names if (model := self._try_load(name)) is not None]
+        return sorted(found, key=lambda model: (-model.modified_at.timestamp(), model.name))
+
+    def get(self, name: str) -> StoredModel:
+        """The model of that name, or the GGUF file at that path or of that name in ``search``.
+
+        Raises InvalidModelName, ModelNotFound, InvalidModelFile, UnsupportedModel, StoreError.
+        """
+        with storing(self.root):
+            if is_explicit_path(name):
+                return open_file(name, Path(name))
+            file = find_file(name, self.search)
+            existing = self._find(name, must_parse=file is None)
+            if existing is not None:
+                return self._load(existing, check=True)
+            if file is not None:
+                return open_file(name, file)
+        raise _not_found(name)
+
+    def manifest(self, name: str) -> tuple[ModelName, Manifest]:
+        """The existing spelling of a name, and its manifest.
+
+        Raises InvalidModelName, ModelNotFound, InvalidModelFile, StoreError.
+        """
+        with storing(self.root):
+            existing = self._existing(name)
+            path = self.manifests.path(existing)
+            return existing, Manifest.from_bytes(self.manifests.read(existing), str(path))
+
+    def copy(self, source: str, destination: str) -> None:
+        """Give a model a second name, which may replace another model's.
+
+        Raises InvalidModelName, ModelNotFound, InvalidModelFile, StoreError.
+        """
+        with storing(self.root):
+            self._existing(source)
+            wanted = ModelName.parse(destination)
+            with self._locked():
+                old = self._existing(source)
+                new = self.manifests.spell(wanted)
+                if new != old:
+                    data = self.manifests.read(old)
+                    Manifest.from_bytes(data, str(self.manifests.path(old)))
+                    self._write(new, data)
+
+    def delete(self, name: str) -> None:
+        """Remove a name, and the blobs that no other model uses.
+
+        Raises InvalidModelName, ModelNotFound, StoreError.
+        """
+        with storing(self.root):
+            self._existing(name)
+            with self._locked():
+                existing = self._existing(name)
+                before = self._digests(existing)
+                self.manifests.remove(existing)
+                self._prune(before)
+
+    def staging(self) -> Staging:
+        """A context in which new blobs are collected for :meth:`publish` or :meth:`add_blobs`."""
+        return Staging(self.blobs)
+
+    def add_blobs(self, staging: Staging) -> None:
+        """Put staged blobs into the store without a model. Raises StoreError."""
+        with storing(self.root), self._locked():
+            staging.place()
+
+    def publish(self, name: str, manifest: Manifest, staging: Staging) -> None:
+        """Put staged blobs and the manifest that needs them into the store, all or nothing.
+
+        Blobs of a model that had this name go when no other model uses them.
+        Raises InvalidModelName, InvalidModelFile when a blob is missing, and StoreError.
+        """
+        wanted = ModelName.parse(name)
+        with storing(self.root), self._locked():
+            try:
+                staging.place()
+                for layer in manifest.blobs:
+                    self.blobs.locate(layer)
+                self._write(self.manifests.spell(wanted), manifest.to_bytes())
+            except (CamaError, OSError):
+                self._prune(staged.digest for staged in staging.staged if not staged.existed)
+                raise
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.root / ".cama" / "lock", self._lock_timeout)
+
+    def _find(self, name: str, *, must_parse: bool = True) -> ModelName | None:
+        try:
+            parsed = ModelName.parse(name)
+        except CamaError:
+            if must_parse:
+                raise
+            return None
+        return self.manifests.find(parsed)
+
+    def _existing(self, name: str) -> ModelName:
+        existing = self._find(name)
+        if existing is None:
+            raise _not_found(name)
+        return existing
+
+    def _load(self, name: ModelName, *, check: bool) -> StoredModel:
+        path = self.manifests.path(name)
+        try:
+            data, mtime = self.manifests.read(name), path.stat().st_mtime
+        except FileNotFoundError:  # deleted since it was found
+            raise _not_found(name.short) from None
+        contents: Contents = self._contents(data, str(path))
+        digest = hashlib.sha256(data).hexdigest()
+        model = stored_model(name, digest, mtime, contents, self.blobs)
+        for layer in contents.manifest.of_type(*LARGE) if check else ():
+            self.blobs.locate(layer)
+        return model
+
+    def _try_load(self, name: ModelName) -> StoredModel | None:
+        try:
+            with storing(self.manifests.path(name)):
+                return self._load(name, check=False)
+        except UnsupportedModel as error:
+            _log.debug("not listed: %s", error.message)
+        except CamaError as error:
+            _log.warning("skipping model %s: %s", name.short, error.message)
+        return None
+
+    def _write(self, name: ModelName, data: bytes) -> None:
+        before = self._digests(name)
+        self.manifests.write(name, data)
+        self._prune(before)
+
+    def _digests(self, name: ModelName) -> frozenset[str]:
+        """What a manifest refers to; nothing when there is none or it cannot be read."""
+        path = self.manifests.path(name)
+        try:
+            return Manifest.from_bytes(self.manifests.read(name), str(path)).digests
+        except FileNotFoundError:
+            return frozenset()
+        except CamaError as error:
+            _log.warning("its blobs stay: %s", error.message)
+            return frozenset()
+
+    def _prune(self, digests: Iterable[str]) -> None:
+        """Remove those of ``digests`` that no manifest refers to."""
+        candidates = set(digests)
+        for name in self.manifests.names() if candidates else ():
+            path = self.manifests.path(name)
+            try:
+                candidates -= Manifest.from_bytes(self.manifests.read(name), str(path)).digests
+            except (CamaError, OSError) as error:
+                # It may refer to any of them.
+                _log.warning("no blobs are removed, for %s cannot be read: %s", path, error)
+                return
+        for digest in candidates:
+            self.blobs.remove(digest)
+
+
+def _not_found(name: str) -> ModelNotFound:
+    return ModelNotFound(f"model '{name}' not found", name=name)
