@@ -1,0 +1,1 @@
+"""Logits to a token: one pure function per transform, and the sampler that applies them."""

@@ -1,0 +1,48 @@
+"""From the sequences that run to the plan of one forward pass; pure."""
+
+from collections.abc import Sequence
+
+from cama.engine.base import Plan, Span
+from cama.engine.sequence import Request
+
+
+def allot(pending: Sequence[int], budget: int, turn: int) -> list[int]:
+    """How many of its pending tokens each sequence may evaluate in one pass.
+
+    Sequences with one token come first: they generate, and somebody watches. What is left is shared
+    evenly by the prompts, and what a short prompt does not need goes to the longer ones. ``turn``
+    counts passes; it moves the start, so that a budget too small for all starves nobody.
+    """
+    if sum(pending) <= budget:
+        return list(pending)
+    n = len(pending)
+    turns = [(turn + i) % n for i in range(n)]
+    shares = [0] * n
+    for i in [i for i in turns if pending[i] == 1][:budget]:
+        shares[i] = 1
+    left = budget - sum(shares)
+    prompts = [i for i in turns if pending[i] > 1][:left]
+    prompts.sort(key=pending.__getitem__)
+    for n_served, i in enumerate(prompts):
+        shares[i] = min(pending[i], left // (len(prompts) - n_served))
+        left -= shares[i]
+    return shares
+
+
+def make_plan(
+    running: Sequence[Request], budget: int, turn: int
+) -> tuple[list[tuple[Request, int]], Plan]:
+    """The plan of the next pass, and how many tokens of each request it evaluates.
+
+    A request whose pending tokens are all in the plan gets one row of logits, in the same order.
+    """
+    shares = allot([request.pending for request in running], budget, turn)
+    spans, parts = [], []
+    for request, n in zip(running, shares, strict=True):
+        if n:
+            assert request.seq is not None
+            start = request.n_cached
+            tokens = request.tokens[start : start + n]
+            spans.append(Span(request.seq, start, tokens, int(n == request.pending)))
+            parts.append((request, n))
+    return parts, Plan(tuple(spans))

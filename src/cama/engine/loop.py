@@ -1,0 +1,351 @@
+"""The generation loop: continuous batching of many requests over one engine."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import SimpleQueue
+
+from cama.core.errors import (
+    CacheFull,
+    CamaError,
+    EngineError,
+    Interrupted,
+    InvalidRequest,
+    RunnerError,
+)
+from cama.core.generation import Event, FinishReason, Generation
+from cama.engine.base import Engine, Interruptible, Logits, Plan
+from cama.engine.batcher import make_plan
+from cama.engine.prefix import PrefixCache
+from cama.engine.sequence import Request, Sink, build_request
+
+_logger = logging.getLogger(__name__)
+
+_RESERVE = 16
+"""Cells left to each running sequence when another is admitted: less often preempted."""
+
+
+class Loop:
+    """Serves requests with one engine, all of them in the same forward passes.
+
+    ``submit``, ``cancel`` and ``stop`` may be called from any thread; ``run`` (or ``step``, for a
+    caller that drives the loop itself) from the engine thread alone. A sink is called on the engine
+    thread, in order: chunks, then exactly one Finish or one CamaError; after ``cancel`` nothing
+    more. A sink that raises is logged and its request cancelled.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._piece = engine.tokenizer.piece
+        self._end_of_generation = engine.tokenizer.end_of_generation
+        self._cache = PrefixCache(engine)
+        self._waiting: deque[Request] = deque()
+        self._running: list[Request] = []
+        self._head_must_wait = False  # until cells or ids become free
+        self._arrivals = 0
+        self._turn = 0
+
+        self._lock = threading.Lock()  # guards the three below
+        self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._requests: dict[str, Request] = {}
+        self._closed: RunnerError | None = None  # what late requests are told
+        self._stopping = False
+        self._abortable: frozenset[Request] = frozenset()
+
+    # Any thread
+
+    def submit(
+        self, request_id: str, tokens: Sequence[int], generation: Generation, sink: Sink
+    ) -> None:
+        """Generate from ``tokens``. What is wrong with them goes to the sink, as an error."""
+        info, bos = self._engine.info, self._engine.tokenizer.bos
+        try:
+            request = build_request(request_id, tokens, generation, sink, info, bos)
+            self._register(request)
+        except CamaError as error:
+            self._post(partial(_refuse, sink, error))
+        else:
+            self._post(partial(self._enqueue, request))
+
+    def cancel(self, request_id: str) -> None:
+        """The answer is no longer wanted; an unknown id is ignored.
+
+        A long chunk of the request's prompt that is being computed is aborted.
+        """
+        with self._lock:
+            request = self._requests.get(request_id)
+        if request:
+            self._cancel(request)
+
+    def stop(self) -> None:
+        """End ``run`` soon; requests that are not finished get an error."""
+        self._stopping = True
+        self._post(_nothing)
+        self._interrupt()
+
+    def _register(self, request: Request) -> None:
+        with self._lock:
+            if request.id in self._requests:
+                raise InvalidRequest("a request with this id is already running", id=request.id)
+            self._requests[request.id] = request
+
+    def _unregister(self, request: Request) -> None:
+        with self._lock:
+            if self._requests.get(request.id) is request:
+                del self._requests[request.id]
+
+    def _cancel(self, request: Request) -> None:
+        request.cancelled = True
+        self._unregister(request)
+        self._post(partial(self._forget, request))
+        if request in self._abortable:
+            self._interrupt()
+
+    def _post(self, message: Callable[[], None]) -> None:
+        """Have the engine thread do something; when it is gone nothing else runs, so do it here."""
+        with self._lock:
+            if self._closed is None:
+                self._inbox.put(message)
+                return
+        message()
+
+    def _interrupt(self) -> None:
+        if isinstance(self._engine, Interruptible):
+            self._engine.interrupt()
+
+    # The engine thread
+
+    def run(self) -> None:
+        """Serve until ``stop``; sleeps on the inbox while there is nothing to do."""
+        problem = RunnerError("the engine failed, the runner's log says why")
+        try:
+            while not self._stopping:
+                if not self.step():
+                    self._inbox.get()()
+            problem = RunnerError("the model was unloaded before the answer was complete")
+        finally:
+            self._close(problem)
+
+    def step(self) -> bool:
+        """One forward pass, and what follows from it; False when there was nothing to do."""
+        self._read_inbox()
+        self._admit()
+        if not self._running:
+            return False
+        self._turn += 1
+        self._make_room()
+        budget = min(self._engine.info.n_batch, max(self._engine.free_cells, 1))
+        parts, plan = make_plan(self._running, budget, self._turn)
+        rows = self._forward(parts, plan)
+        if rows is not None:
+            self._advance(parts, rows)
+        return True
+
+    def _read_inbox(self) -> None:
+        while not self._inbox.empty():
+            self._inbox.get()()
+
+    def _enqueue(self, request: Request) -> None:
+        if request.cancelled:
+            return
+        if self._closed:
+            self._end(request, self._closed)
+            return
+        self._arrivals += 1
+        request.arrival = self._arrivals
+        self._waiting.append(request)
+
+    def _close(self, problem: RunnerError) -> None:
+        with self._lock:
+            self._closed = problem
+        self._read_inbox()
+        for request in (*self._running, *self._waiting):
+            request.seq = None
+            self._end(request, problem)
+        self._running.clear()
+        self._waiting.clear()
+
+    # Cells
+
+    def _admit(self) -> None:
+        """Start waiting requests in the order of arrival, as long as they fit."""
+        while self._waiting and not self._head_must_wait:
+            if self._start(self._waiting[0]):
+                self._running.append(self._waiting.popleft())
+            elif self._running:
+                self._head_must_wait = True
+            else:
+                problem = CacheFull("the cache is too small for the prompt")
+                self._end(self._waiting.popleft(), problem)
+
+    def _start(self, request: Request) -> bool:
+        tokens = request.history()
+        seq, length = self._cache.claim(tokens)
+        if seq is None:
+            return False
+        promised = sum(other.pending + _RESERVE for other in self._running)
+        if not self._free_up(promised + len(tokens) - length):
+            self._cache.keep(seq, tokens[:length])
+            return False
+        request.seq, request.n_cached = seq, length
+        if request.started is None:
+            request.started, request.cached_tokens = self._clock(), length
+        return True
+
+    def _free_up(self, n_cells: int) -> bool:
+        while self._engine.free_cells < n_cells:
+            if not self._cache.evict():
+                return False
+        return True
+
+    def _make_room(self) -> None:
+        """See that the next pass has a cell for every running sequence, and more if it can."""
+        n_batch = self._engine.info.n_batch
+        if self._free_up(min(sum(request.pending for request in self._running), n_batch)):
+            return
+        while len(self._running) > 1:
+            if self._engine.free_cells >= min(len(self._running), n_batch):
+                return
+            self._preempt()
+
+    def _preempt(self) -> None:
+        """Take the cells of the youngest request; it waits, and continues where it was."""
+        request = max(self._running, key=lambda request: request.arrival)
+        self._running.remove(request)
+        self._release(request)
+        self._waiting.appendleft(request)
+        _logger.debug("request %s waits for cells", request.id)
+
+    def _release(self, request: Request) -> None:
+        assert request.seq is not None
+        self._cache.release(request.seq)
+        request.seq, request.n_cached, request.was_shifted = None, 0, False
+
+    # One pass
+
+    def _forward(self, parts: list[tuple[Request, int]], plan: Plan) -> Logits | None:
+        """The pass; None when it did not happen and must be planned anew."""
+        alone = len(parts) == 1
+        self._abortable = frozenset(request for request, n in parts if n > 1 or alone)
+        try:
+            return self._engine.forward(plan)
+        except Interrupted:
+            return None
+        except CacheFull as error:
+            self._relieve(error)
+            return None
+        except EngineError as error:
+            for request, _ in parts:
+                self._fail(request, error)
+            return None
+        finally:
+            self._abortable = frozenset()
+
+    def _relieve(self, error: CacheFull) -> None:
+        """The engine had fewer cells than it said: give up one sequence after the other."""
+        if self._cache.evict():
+            return
+        if len(self._running) > 1:
+            self._preempt()
+        else:
+            self._fail(self._running[0], error)
+
+    def _advance(self, parts: list[tuple[Request, int]], rows: Logits) -> None:
+        now = self._clock()
+        row = 0
+        for request, n in parts:
+            assert request.seq is not None
+            request.n_cached += n
+            if n > 1:
+                self._cache.hold(request.seq, request.reusable())
+            if not request.pending:
+                self._sample(request, rows[row], now)
+                row += 1
+
+    def _sample(self, request: Request, row: Logits, now: float) -> None:
+        if not request.n_eval:
+            request.first_token = now
+        try:
+            token = request.sampler.sample(row)
+        except EngineError as error:
+            self._fail(request, error)
+            return
+        text, reason = request.push(token, self._piece, self._end_of_generation)
+        if text:
+            self._emit(request, request.chunk(text))
+        if reason:
+            self._finish(request, reason)
+        elif request.is_full:
+            self._shift(request)
+
+    def _shift(self, request: Request) -> None:
+        """Drop the older half of a full window, in place or by evaluating the rest again."""
+        assert request.seq is not None
+        start, end = request.drop_oldest()
+        try:
+            self._engine.shift(request.seq, start, end)
+            request.was_shifted = True
+        except EngineError as error:
+            _logger.debug("the cache cannot shift, tokens are evaluated again: %s", error)
+            request.n_cached = self._cache.cut(request.seq, start)
+        self._cache.hold(request.seq, request.reusable())
+
+    # Ends of requests
+
+    def _finish(self, request: Request, reason: FinishReason) -> None:
+        self._leave(request)
+        self._end(request, request.finish(reason, self._clock()))
+
+    def _fail(self, request: Request, error: EngineError) -> None:
+        """The state of its sequence is unknown: nothing of it stays in the cache."""
+        self._release(request)
+        self._running.remove(request)
+        self._head_must_wait = False
+        self._end(request, error)
+
+    def _forget(self, request: Request) -> None:
+        """A cancelled request goes; what was computed for it stays for others."""
+        if request.seq is not None:
+            self._leave(request)
+        elif request in self._waiting:
+            self._waiting.remove(request)
+            self._head_must_wait = False
+
+    def _leave(self, request: Request) -> None:
+        assert request.seq is not None
+        tokens = request.reusable()
+        if len(tokens) < request.n_cached:
+            tokens = tokens[: self._cache.cut(request.seq, len(tokens))]
+        self._cache.keep(request.seq, tokens)
+        request.seq = None
+        self._running.remove(request)
+        self._head_must_wait = False
+
+    def _end(self, request: Request, last: Event | CamaError) -> None:
+        self._unregister(request)
+        self._emit(request, last)
+
+    def _emit(self, request: Request, event: Event | CamaError) -> None:
+        if not request.cancelled and not _deliver(request.sink, event):
+            self._cancel(request)
+
+
+def _deliver(sink: Sink, event: Event | CamaError) -> bool:
+    try:
+        sink(event)
+    except Exception:
+        _logger.exception("a sink failed; its request is cancelled")
+        return False
+    return True
+
+
+def _refuse(sink: Sink, error: CamaError) -> None:
+    _deliver(sink, error)
+
+
+def _nothing() -> None:
+    """The message that only wakes the engine thread."""

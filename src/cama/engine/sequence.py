@@ -1,0 +1,198 @@
+"""The state of one request: its tokens, its text so far, and its accounts."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cama.core.errors import CamaError, InvalidRequest, PromptTooLong
+from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation
+from cama.engine.base import EngineInfo, SeqId
+from cama.engine.output import Assembler
+from cama.engine.prefix import Tokens
+from cama.engine.sampling.sampler import Sampler
+
+Sink = Callable[[Event | CamaError], None]
+"""Where a request's events go; the engine thread calls it, so it must return at once."""
+
+
+def context_limit(info: EngineInfo) -> int:
+    """Tokens of one sequence that always fit: its context, or the whole pool if that is smaller."""
+    return min(info.n_ctx, info.n_cells)
+
+
+def token_limit(num_predict: int, n_ctx: int) -> int:
+    """Most tokens to generate: ten contexts unless fewer are asked for. 0 is no limit at all."""
+    most = 10 * n_ctx
+    return most if num_predict < 0 else min(num_predict, most)
+
+
+def discarded(n_ctx: int, n_keep: int) -> int:
+    """Tokens that a full window drops behind the first ``n_keep``: about half of the rest."""
+    return max((n_ctx - n_keep) // 2, 1)
+
+
+def fit_prompt(tokens: Tokens, n_keep: int, n_ctx: int, *, shift: bool) -> Tokens:
+    """The first ``n_keep`` tokens and the newest, cut to the window.
+
+    When the window may shift, about half of it stays free for the answer.
+    """
+    if len(tokens) <= n_ctx:
+        return tokens
+    n_newest = discarded(n_ctx, n_keep) if shift else n_ctx - n_keep
+    return np.concatenate((tokens[:n_keep], tokens[-n_newest:]))
+
+
+def check_tokens(tokens: Sequence[int], n_vocab: int) -> Tokens:
+    """The prompt as an array. Raises InvalidRequest for what is not a token of the model."""
+    if not len(tokens):
+        raise InvalidRequest("no input provided")
+    try:
+        prompt = np.asarray(tokens)
+    except ValueError:  # nested lists of different lengths
+        raise InvalidRequest("the prompt is not a list of token ids") from None
+    if prompt.ndim != 1 or prompt.dtype.kind not in "iu":
+        raise InvalidRequest("the prompt is not a list of token ids")
+    wrong = prompt[(prompt < 0) | (prompt >= n_vocab)]
+    if len(wrong):
+        raise InvalidRequest(f"the model has no token {wrong[0]}", token=int(wrong[0]))
+    return prompt.astype(np.int32)
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Request:
+    """A prompt and the answer to it so far.
+
+    ``tokens`` are prompt and answer; the first ``n_cached`` of them are in the engine's cache under
+    ``seq``, the ``pending`` rest goes into the next passes. A request that generates has one
+    pending token, one whose prompt is read has many: there is no other difference between them.
+    """
+
+    id: str
+    sink: Sink
+    prompt: Tokens
+    tokens: "array[int]"
+    sampler: Sampler
+    output: Assembler
+    n_ctx: int
+    n_keep: int
+    n_predict: int
+    may_shift: bool
+    truncated_tokens: int
+
+    arrival: int = 0
+    seq: SeqId | None = None
+    n_cached: int = 0
+    cancelled: bool = False
+    was_shifted: bool = False
+    cached_tokens: int = 0
+    shifted_tokens: int = 0
+    n_eval: int = 0
+    n_unsent: int = 0
+    started: float | None = None
+    first_token: float = 0.0
+
+    @property
+    def pending(self) -> int:
+        return len(self.tokens) - self.n_cached
+
+    @property
+    def is_full(self) -> bool:
+        """The newest token no longer fits into the context window."""
+        return len(self.tokens) > self.n_ctx
+
+    def history(self) -> Tokens:
+        """Prompt and answer, to look for in the cache."""
+        return np.array(self.tokens, np.int32)
+
+    def reusable(self) -> Tokens:
+        """The tokens in the cache that another prompt could use as they are.
+
+        What lies behind a shift was computed with tokens in view that are gone.
+        """
+        n = min(self.n_cached, self.n_keep) if self.was_shifted else self.n_cached
+        return np.array(self.tokens[:n], np.int32)
+
+    def push(
+        self, token: int, piece: Callable[[int], bytes], end_of_generation: frozenset[int]
+    ) -> tuple[str, FinishReason | None]:
+        """Append a sampled token: the text that can go out, and why the answer ends if it does."""
+        self.n_eval += 1
+        if token in end_of_generation:
+            return self.output.flush(), "stop"
+        self.tokens.append(token)
+        self.sampler.accept(token)
+        self.n_unsent += 1
+        text = self.output.push(piece(token))
+        if self.n_eval == self.n_predict:
+            return text + self.output.flush(), "length"
+        if self.output.stopped:
+            return text, "stop"
+        if self.is_full and not self.may_shift:
+            return text + self.output.flush(), "length"
+        return text, None
+
+    def drop_oldest(self) -> tuple[int, int]:
+        """Forget the oldest tokens behind ``n_keep``; returns their positions [start, end)."""
+        start = self.n_keep
+        end = start + discarded(self.n_ctx, start)
+        del self.tokens[start:end]
+        self.n_cached -= end - start
+        self.shifted_tokens += end - start
+        return start, end
+
+    def chunk(self, text: str) -> Chunk:
+        n_tokens, self.n_unsent = self.n_unsent, 0
+        return Chunk(text=text, n_tokens=n_tokens)
+
+    def finish(self, reason: FinishReason, now: float) -> Finish:
+        return Finish(
+            reason=reason,
+            prompt_tokens=len(self.prompt),
+            cached_tokens=self.cached_tokens,
+            truncated_tokens=self.truncated_tokens,
+            shifted_tokens=self.shifted_tokens,
+            eval_tokens=self.n_eval,
+            prompt_seconds=self.first_token - (self.started or 0.0),
+            eval_seconds=now - self.first_token,
+        )
+
+
+def build_request(
+    request_id: str,
+    tokens: Sequence[int],
+    generation: Generation,
+    sink: Sink,
+    info: EngineInfo,
+    bos: int | None,
+) -> Request:
+    """Check a request against the model and fit its prompt into the context window.
+
+    Raises InvalidRequest, InvalidOption, and PromptTooLong when it must not be truncated.
+    """
+    n_ctx = context_limit(info)
+    whole = check_tokens(tokens, info.n_vocab)
+    if len(whole) > n_ctx and not generation.truncate:
+        raise PromptTooLong(
+            "the input length exceeds the context length", n_tokens=len(whole), n_ctx=n_ctx
+        )
+    n_keep = len(whole) if generation.num_keep < 0 else generation.num_keep + bool(whole[0] == bos)
+    n_keep = min(n_keep, n_ctx - 1)
+    prompt = fit_prompt(whole, n_keep, n_ctx, shift=generation.shift)
+    sampler = Sampler(generation.sampling, info.n_vocab, n_ctx)
+    history = array("i", prompt.tobytes())
+    sampler.accept_prompt(history)
+    return Request(
+        id=request_id,
+        sink=sink,
+        prompt=prompt,
+        tokens=history,
+        sampler=sampler,
+        output=Assembler(generation.stop),
+        n_ctx=n_ctx,
+        n_keep=n_keep,
+        n_predict=token_limit(generation.num_predict, n_ctx),
+        may_shift=generation.shift,
+        truncated_tokens=len(whole) - len(prompt),
+    )
