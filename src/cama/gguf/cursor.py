@@ -12,8 +12,8 @@ from cama.core.errors import InvalidModelFile
 
 Data = mmap | bytes
 
-MAX_HEADER_BYTES: Final = 1 << 29
-"""No model is near it; it bounds the time and memory that a hostile header can take."""
+MAX_HEADER_BYTES: Final = 1 << 27
+"""Eight times the largest vocabulary; bounds the time and memory that a hostile file can take."""
 
 _MAX_LABEL = 80
 _U32: Final = Struct("<I").unpack_from
@@ -23,7 +23,7 @@ _U64: Final = Struct("<Q").unpack_from
 # 64 bytes, so that their first byte tells the length, and then one match steps over a block of them
 # at 40 ns each. Lengths come in the order of how common they are: branches are tried one by one.
 _BLOCK: Final = 64
-_COMMON: Final = (6, 7, 5, 8, 4, 9, 3, 10, 11, 12, 2, 13, 14, 15, 16, 1, *range(17, 64))
+_COMMON: Final = (6, 7, 5, 8, 4, 9, 3, 10, 11, 12, 2, 13, 14, 15, 16, 1, *range(17, 64), 0)
 _SHORT_STRINGS: Final = re.compile(
     b"(?:%s){%d}+" % (b"|".join(rb"\x%02x\0\0\0\0\0\0\0.{%d}" % (n, n) for n in _COMMON), _BLOCK),
     re.DOTALL,
@@ -83,7 +83,7 @@ class Cursor:
             raise self.damaged(field, f"has {length} bytes, more than {max_bytes}")
         start = self.skip(length, field)
         try:
-            return str(self.data[start : self.pos], "utf-8")
+            return self.data[start : self.pos].decode()
         except UnicodeDecodeError:
             raise self.damaged(field, "is not UTF-8") from None
 
@@ -96,10 +96,10 @@ class Cursor:
             for _ in repeat(None, count):
                 start = pos + 8
                 pos = start + length_at(data, pos)[0]
-                append(str(data[start:pos], "utf-8"))
+                append(data[start:pos].decode())
         except UnicodeDecodeError:
             raise self.damaged(f"{field}[{len(texts)}]", "is not UTF-8") from None
-        except StructError:
+        except (StructError, OverflowError):  # the file changed after it was opened
             raise self._beyond(field) from None
         if pos > self.limit:
             raise self._beyond(field)
@@ -119,8 +119,6 @@ class Cursor:
                 self.pos = match.end()
             count -= _BLOCK
         self._skip_one_by_one(count, field)
-        if self.pos > self.limit:
-            raise self._beyond(field)
         return start
 
     def _skip_one_by_one(self, count: int, field: str) -> None:
@@ -129,6 +127,8 @@ class Cursor:
             if pos > last:
                 raise self._beyond(field)
             pos += length_at(data, pos)[0] + 8
+        if pos > self.limit:
+            raise self._beyond(field)
         self.pos = pos
 
     def _beyond(self, field: str) -> InvalidModelFile:

@@ -22,7 +22,8 @@ class GGUFFile:
     """The header of a GGUF file and views of its tensors, over a memory map.
 
     The header is checked completely at open, metadata values when they are looked up. Threads may
-    share a file. It must not be used after :meth:`close`.
+    share a file. It must not be used after :meth:`close`, and the file must not shrink while it is
+    mapped: touching what is gone kills a process. Replace files by renaming, as write_gguf does.
     """
 
     def __init__(self, data: Data, path: Path) -> None:

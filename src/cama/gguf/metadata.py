@@ -1,8 +1,9 @@
 """The metadata of a GGUF file: an index built at open, values decoded when they are looked up."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from struct import unpack_from
+from struct import iter_unpack
 from typing import Any, Final, NamedTuple
 
 from cama.gguf.cursor import Cursor, Data, label
@@ -75,10 +76,7 @@ class Metadata(Mapping[str, Value]):
 
     def __getitem__(self, key: str) -> Value:
         entry = self._entries[key]
-        values = _decode(self._cursor(key, entry), entry)
-        if entry.length is not None:
-            return values
-        value: Value = values[0]
+        value: Value = _decode(self.cursor(key, entry.pos), entry)
         return value
 
     def __contains__(self, key: object) -> bool:
@@ -93,8 +91,8 @@ class Metadata(Mapping[str, Value]):
     def typed(self, key: str) -> Scalar | Array:
         """The value with the type it has in the file, ready to be written again."""
         entry = self._entries[key]
-        values = _decode(self._cursor(key, entry), entry)
-        return Scalar(entry.type, values[0]) if entry.length is None else Array(entry.type, values)
+        value: Any = self[key]
+        return Scalar(entry.type, value) if entry.length is None else Array(entry.type, value)
 
     def array_length(self, key: str) -> int:
         """Elements of an array, which is not decoded. Raises InvalidModelFile when it is none."""
@@ -109,17 +107,22 @@ class Metadata(Mapping[str, Value]):
         """A reader whose errors name ``key``."""
         return Cursor(self._data, self._path, pos=pos, where=f"metadata[{label(key)}]")
 
-    def _cursor(self, key: str, entry: Entry) -> Cursor:
-        return self.cursor(key, entry.pos)
 
-
-def _decode(cursor: Cursor, entry: Entry) -> list[Any]:
-    count = 1 if entry.length is None else entry.length
+def _decode(cursor: Cursor, entry: Entry) -> Any:
     if entry.type is ValueType.STRING:
-        return cursor.texts(count, "value")
-    start = cursor.skip(count * entry.type.size, "value")
-    values = list(unpack_from(f"<{count}{entry.type.code}", cursor.data, start))
-    if entry.type is not ValueType.BOOL:
+        if entry.length is None:
+            return cursor.text("value")
+        return cursor.texts(entry.length, "value")
+    if entry.length is None:
+        return _decode_fixed(cursor, entry.type, 1)[0]
+    return _decode_fixed(cursor, entry.type, entry.length)
+
+
+def _decode_fixed(cursor: Cursor, kind: ValueType, count: int) -> list[Any]:
+    start = cursor.skip(count * kind.size, "value")
+    raw = cursor.data[start : cursor.pos]
+    values = list(chain.from_iterable(iter_unpack(f"<{kind.code}", raw)))
+    if kind is not ValueType.BOOL:
         return values
     if max(values, default=0) > 1:
         raise cursor.damaged("value", "is a bool that is neither 0 nor 1")
