@@ -1,0 +1,25 @@
+"""``python -m cama.runner``: the process that runs one model, started by the server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cama.core.load import LoadOptions
+from cama.engine.base import Engine
+from cama.runner.engine_thread import GenerationLoop
+from cama.runner.worker import main
+
+
+def _open_engine(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> Engine:
+    from cama.engine.select import open_engine
+
+    return open_engine(path, load, progress)
+
+
+def _make_loop(engine: Engine) -> GenerationLoop:
+    from cama.engine.loop import Loop
+
+    return Loop(engine)
+
+
+if __name__ == "__main__":
+    main(open_engine=_open_engine, make_loop=_make_loop)
