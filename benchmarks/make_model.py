@@ -210,9 +210,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("--type", default="Q4_K_M")
+    parser.add_argument("--tiny", action="store_true", help="a model of a few hundred kilobytes")
     arguments = parser.parse_args()
-    vocabulary = VOCABULARY if VOCABULARY.is_file() else None
-    make_model(arguments.path, LLAMA_1B, arguments.type, vocabulary=vocabulary)
+    if arguments.tiny:
+        make_model(arguments.path, TINY, arguments.type)
+    else:
+        vocabulary = VOCABULARY if VOCABULARY.is_file() else None
+        make_model(arguments.path, LLAMA_1B, arguments.type, vocabulary=vocabulary)
     print(f"{arguments.path}: {arguments.path.stat().st_size / 2**20:.0f} MiB")
 
 

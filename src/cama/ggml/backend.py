@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from cama.core.errors import EngineError, Interrupted
 from cama.ggml import _abi
-from cama.ggml.graph import Context, Graph
+from cama.ggml.graph import Graph
 from cama.ggml.library import ggml
 from cama.ggml.tensor import Tensor
 
@@ -96,15 +96,6 @@ class Buffer:
     def over(cls, pointer: int, n_bytes: int) -> "Buffer":
         """A buffer over host memory that the caller keeps alive, such as a mapped file."""
         return cls(ggml().ggml_backend_cpu_buffer_from_ptr(pointer, n_bytes))
-
-    @classmethod
-    def for_context(cls, context: Context) -> "Buffer":
-        """Zeroed host memory for all tensors of a context that have none yet."""
-        lib = ggml()
-        kind = lib.ggml_backend_cpu_buffer_type()
-        buffer = cls(lib.ggml_backend_alloc_ctx_tensors_from_buft(context.address, kind))
-        lib.ggml_backend_buffer_clear(buffer.address, 0)
-        return buffer
 
     def place(self, tensor: Tensor, pointer: int) -> None:
         """Put ``tensor`` at ``pointer``, inside this buffer; nothing is copied."""

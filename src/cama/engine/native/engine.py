@@ -107,7 +107,7 @@ class NativeEngine:
             if n_out:
                 step.outputs[first_output : first_output + n_out] = _range(end - n_out, n_out)
             first, first_output = end, first_output + n_out
-        self._scheduler.compute(self._graphs.step(step.shape).graph)
+        self._scheduler.compute(step.graph)
         return step.logits
 
     def _validate(self, plan: Plan) -> None:

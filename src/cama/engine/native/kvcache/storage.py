@@ -1,5 +1,9 @@
 """One pool of KV cells per layer, shared by all sequences."""
 
+import mmap
+
+import numpy as np
+
 from cama.core.load import CacheType
 from cama.ggml import _abi, ops
 from cama.ggml.backend import Buffer
@@ -41,7 +45,9 @@ class LayerCache:
 class KVStorage:
     """The tensors of the pool: keys and values [width, n_cells] for each layer, zeroed.
 
-    Zeroed because a masked cell is still multiplied: uninitialised memory may hold NaN.
+    Zeroed because a masked cell is still multiplied: uninitialised memory may hold NaN. The pages
+    are anonymous, which the system zeroes and commits one by one as cells come into use, so a large
+    pool costs nothing to open.
     """
 
     def __init__(
@@ -56,7 +62,13 @@ class KVStorage:
         self.values = [
             self._context.new(kind, (v_width, n_cells), f"cache_v_l{i}") for i in range(n_layer)
         ]
-        self._buffer = Buffer.for_context(self._context)
+        n_bytes = n_cells * self.cell_bytes
+        self._memory = mmap.mmap(-1, n_bytes)
+        pointer = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
+        self._buffer = Buffer.over(pointer, n_bytes)
+        for pool in self.pools:
+            self._buffer.place(pool, pointer)
+            pointer += n_cells * row_bytes(pool.type, pool.shape[0])
 
     @property
     def n_bytes(self) -> int:
@@ -92,3 +104,4 @@ class KVStorage:
     def close(self) -> None:
         self._buffer.close()
         self._context.close()
+        self._memory.close()
