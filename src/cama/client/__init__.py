@@ -1,0 +1,1 @@
+"""The client of Cama's HTTP API, which the command line uses."""

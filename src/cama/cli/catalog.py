@@ -1,0 +1,37 @@
+"""The commands by name: what the help says of them without importing any."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """``cama.cli.MODULE`` has a function ``command``; ``variables`` are settings it depends on."""
+
+    module: str
+    summary: str
+    variables: tuple[str, ...]
+
+
+_CLIENT = ("CAMA_HOST", "CAMA_MODELS")
+
+COMMANDS = {
+    "serve": Entry(
+        "serve",
+        "Start the server",
+        (
+            "CAMA_HOST", "CAMA_MODELS", "CAMA_MODEL_PATH", "CAMA_KEEP_ALIVE", "CAMA_LOAD_TIMEOUT",
+            "CAMA_CONTEXT_LENGTH", "CAMA_NUM_PARALLEL", "CAMA_NUM_THREADS",
+            "CAMA_MAX_LOADED_MODELS", "CAMA_MAX_QUEUE", "CAMA_ORIGINS", "CAMA_ENGINE", "CAMA_DEBUG",
+        ),
+    ),
+    "create": Entry("create", "Create a model from a Modelfile", _CLIENT),
+    "show": Entry("show", "Show what is known of a model", _CLIENT),
+    "run": Entry("run", "Run a model", (*_CLIENT, "CAMA_HOME")),
+    "stop": Entry("stop", "Unload a model that is running", ("CAMA_HOST",)),
+    "list": Entry("list", "List models", _CLIENT),
+    "ps": Entry("ps", "List models that are running", ("CAMA_HOST",)),
+    "cp": Entry("cp", "Copy a model", _CLIENT),
+    "rm": Entry("rm", "Remove models", _CLIENT),
+}  # fmt: skip
+
+ALIASES = {"ls": "list", "start": "serve"}

@@ -1,0 +1,50 @@
+"""``cama create``: make a model of the local store from a Modelfile."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cama.cli.background import is_local
+from cama.core.errors import Unsupported
+from cama.core.settings import Settings
+
+_IMPLICIT = "FROM .\n"
+"""What a missing Modelfile says."""
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    file: Annotated[
+        str, typer.Option("--file", "-f", metavar="FILE", help="The Modelfile")
+    ] = "Modelfile",
+    quantize: Annotated[
+        str, typer.Option("--quantize", "-q", metavar="LEVEL", help="Quantize to this level")
+    ] = "",
+) -> None:
+    settings = Settings.load()
+    if quantize:
+        raise Unsupported("quantizing while creating a model is not supported yet")
+    if not is_local(settings.host):
+        raise Unsupported(
+            f"creating a model on another machine ({settings.host.url}) is not supported yet"
+        )
+    _create(settings, model, Path(file))
+
+
+def _create(settings: Settings, model: str, file: Path) -> None:
+    from cama.modelfile.create import create_model
+    from cama.modelfile.parser import load_modelfile, parse_modelfile
+    from cama.store.names import ModelName
+    from cama.store.store import Store
+
+    ModelName.parse(model)  # before any work that a bad name makes vain
+    _status("gathering model components")
+    modelfile = load_modelfile(file) if file.exists() else parse_modelfile(_IMPLICIT)
+    folder = file.parent if file.exists() else Path()
+    create_model(Store(settings.models, settings.model_path), model, modelfile, folder, _status)
+
+
+def _status(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

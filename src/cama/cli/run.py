@@ -1,0 +1,111 @@
+"""``cama run``: ask a model something, or talk with it."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, TextIO
+
+import typer
+
+from cama.cli import talk
+from cama.cli.background import connect
+from cama.cli.reference import model_reference
+from cama.cli.session import Session
+from cama.cli.terminal import is_terminal
+from cama.core.duration import parse_duration
+from cama.core.errors import CamaError, InvalidOption
+from cama.core.settings import Settings
+
+_THINK: dict[str, bool | str] = {
+    "true": True, "false": False, "high": "high", "medium": "medium", "low": "low", "max": "max",
+}  # fmt: skip
+
+
+def command(  # noqa: PLR0917 - one parameter per flag
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    prompt: Annotated[list[str] | None, typer.Argument(metavar="PROMPT")] = None,
+    keepalive: Annotated[
+        str, typer.Option("--keepalive", metavar="DURATION", help="Keep it loaded (5m, 1h30m)")
+    ] = "",
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show timings")] = False,
+    nowordwrap: Annotated[bool, typer.Option("--nowordwrap", help="Do not wrap words")] = False,
+    format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="json, or a JSON schema")
+    ] = "",
+    think: Annotated[
+        str,
+        typer.Option("--think", metavar="[=LEVEL]", help="true, false, high, medium, low or max"),
+    ] = "",
+    hidethinking: Annotated[
+        bool, typer.Option("--hidethinking", help="Do not show the thinking")
+    ] = False,
+) -> None:
+    session = Session(
+        model=model_reference(model),
+        format=_format(format),
+        think=_think(think),
+        keep_alive=_keep_alive(keepalive),
+        verbose=verbose,
+        wordwrap=not nowordwrap,
+        hide_thinking=hidethinking,
+    )
+    settings = Settings.load()
+    text = question(prompt or (), sys.stdin)
+    facts = connect(settings).show(session.model)
+    session.describe(facts)
+    if text is None and is_terminal(sys.stdout):
+        from cama.cli.repl import converse
+
+        converse(settings, session, facts)
+    else:
+        _answer(settings, session, text or "")
+
+
+def question(words: Sequence[str], stdin: TextIO | None) -> str | None:
+    """The prompt: what is piped in, then the arguments. None when nobody has given any."""
+    if is_terminal(stdin) or stdin is None:
+        return " ".join(words) if words else None
+    try:
+        piped = stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidOption(f"standard input is not UTF-8 text: {error.reason}") from error
+    return " ".join([piped, *words] if piped else words)
+
+
+def _answer(settings: Settings, session: Session, prompt: str) -> None:
+    try:
+        talk.generate(connect(settings), session, prompt)
+    except KeyboardInterrupt:
+        print()  # asked for, and done: not an error
+
+
+def _keep_alive(text: str) -> str | None:
+    if not text:
+        return None
+    try:
+        parse_duration(text)
+    except CamaError as error:
+        raise InvalidOption(f"--keepalive: {error.message}") from None
+    return text
+
+
+def _format(text: str) -> Any:
+    if text in ("", "json"):
+        return text or None
+    try:
+        schema = json.loads(text)
+    except (ValueError, RecursionError):
+        schema = None
+    if not isinstance(schema, dict):
+        raise InvalidOption(f"--format must be json or a JSON schema, not {text!r}")
+    return schema
+
+
+def _think(text: str) -> bool | str | None:
+    if not text:
+        return None
+    if text not in _THINK:
+        raise InvalidOption(
+            f'invalid value for --think: "{text}" (must be true, false, high, medium, low, or max)'
+        )
+    return _THINK[text]

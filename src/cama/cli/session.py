@@ -1,0 +1,69 @@
+"""A conversation with a model: what was said, and the settings of the next turn."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cama.client.fields import objects, text, texts
+
+Message = dict[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """``model`` is what the server is asked for; ``system`` None leaves the model its own.
+
+    ``format`` and ``think`` are as the API takes them; None sends nothing.
+    """
+
+    model: str
+    system: str | None = None
+    messages: list[Message] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    format: Any = None
+    think: bool | str | None = None
+    keep_alive: str | None = None
+    capabilities: tuple[str, ...] = ()
+    verbose: bool = False
+    wordwrap: bool = True
+    hide_thinking: bool = False
+
+    def describe(self, facts: Mapping[str, Any]) -> None:
+        """Take over what the server knows of the model."""
+        self.capabilities = tuple(texts(facts, "capabilities"))
+        if self.think is None and "thinking" in self.capabilities:
+            self.think = True
+
+    def use(self, model: str, facts: Mapping[str, Any]) -> None:
+        """Go on with another model, from the beginning."""
+        self.model = model
+        self.messages.clear()
+        self.think = None
+        self.describe(facts)
+
+    def generation(self, prompt: str) -> dict[str, Any]:
+        """The body of a completion."""
+        return self._body({"prompt": prompt})
+
+    def turn(self, message: str) -> dict[str, Any]:
+        """The body that sends the whole conversation with ``message`` at its end."""
+        system = [] if self.system is None else [{"role": "system", "content": self.system}]
+        return self._body({"messages": [*system, *self.messages, _said("user", message)]})
+
+    def record(self, message: str, answer: Message) -> None:
+        """Keep a finished turn."""
+        self.messages += [_said("user", message), answer]
+
+    def _body(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        optional = {"format": self.format, "think": self.think, "keep_alive": self.keep_alive}
+        given = {key: value for key, value in optional.items() if value is not None}
+        return {"model": self.model, **content, "options": dict(self.options), **given}
+
+
+def stored_conversation(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The role and text of the messages that the model itself begins with."""
+    return [(text(m, "role"), text(m, "content")) for m in objects(facts, "messages")]
+
+
+def _said(role: str, content: str) -> Message:
+    return {"role": role, "content": content}

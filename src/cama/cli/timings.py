@@ -1,0 +1,37 @@
+"""The timing lines of ``--verbose``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cama.cli import human
+from cama.client.fields import integer
+
+_WIDTH = 22
+
+
+def timing_lines(final: Mapping[str, Any]) -> str:
+    """Lines for the metrics of an answer's final object; what is zero is left out."""
+    lines = [
+        *_duration(final, "total"),
+        *_duration(final, "load"),
+        *_phase(final, "prompt eval", "prompt_eval"),
+        *_phase(final, "eval", "eval"),
+    ]
+    return "".join(f"{label + ':':<{_WIDTH}}{value}\n" for label, value in lines)
+
+
+def _duration(final: Mapping[str, Any], name: str) -> list[tuple[str, str]]:
+    nanoseconds = integer(final, f"{name}_duration")
+    return [(f"{name} duration", human.duration(nanoseconds))] if nanoseconds > 0 else []
+
+
+def _phase(final: Mapping[str, Any], label: str, key: str) -> list[tuple[str, str]]:
+    count, nanoseconds = integer(final, f"{key}_count"), integer(final, f"{key}_duration")
+    lines = []
+    if count > 0:
+        lines.append((f"{label} count", f"{count} token(s)"))
+    if nanoseconds > 0:
+        lines.append((f"{label} duration", human.duration(nanoseconds)))
+    if count > 0 and nanoseconds > 0:
+        lines.append((f"{label} rate", f"{count / (nanoseconds / 1e9):.2f} tokens/s"))
+    return lines

@@ -1,0 +1,24 @@
+"""``cama --version``: the server's version, and this program's where they differ."""
+
+from cama import __version__
+from cama.client.client import Client
+from cama.core.errors import CamaError
+from cama.core.settings import Settings
+
+
+def show_version() -> None:
+    """Print the version; a server is asked but not started."""
+    server = _server_version(Settings.load().host.url)
+    if server is None:
+        print("Warning: could not connect to a running Cama instance")
+    else:
+        print(f"cama version is {server}")
+    if server != __version__:
+        print(f"Warning: client version is {__version__}")
+
+
+def _server_version(url: str) -> str | None:
+    try:
+        return Client(url).version()
+    except CamaError:
+        return None

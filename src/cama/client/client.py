@@ -1,0 +1,74 @@
+"""The API's resources as methods: what each one sends, and what its answer must contain."""
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+from cama.client.fields import objects, text
+from cama.client.transport import Transport, decode
+from cama.core.errors import ServerUnavailable
+
+JSON = dict[str, Any]
+Events = Generator[JSON, None, None]
+
+_PROBE_SECONDS = 2.0
+
+
+class Client:
+    """A synchronous client of the server at ``base_url``.
+
+    Every method raises ServerUnavailable when the server cannot be reached, and the error that the
+    server's answer carries, as a type of :mod:`cama.core.errors`.
+    """
+
+    def __init__(self, base_url: str) -> None:
+        self._transport = Transport(base_url)
+
+    @property
+    def base_url(self) -> str:
+        return self._transport.base_url
+
+    def is_up(self) -> bool:
+        """Whether a server answers, with whatever status."""
+        try:
+            with self._transport.exchange("HEAD", "/", None, _PROBE_SECONDS):
+                return True
+        except ServerUnavailable:
+            return False
+
+    def version(self) -> str:
+        return text(self._get("/api/version"), "version")
+
+    def tags(self) -> list[JSON]:
+        """The models of the store, newest first."""
+        return objects(self._get("/api/tags"), "models")
+
+    def ps(self) -> list[JSON]:
+        """The models that are loaded."""
+        return objects(self._get("/api/ps"), "models")
+
+    def show(self, model: str, *, verbose: bool = False) -> JSON:
+        body = {"model": model, "verbose": verbose}
+        return decode(self._transport.request("POST", "/api/show", body))
+
+    def generate(self, body: Mapping[str, Any]) -> Events:
+        """The events of a completion; closing the iterator cancels it."""
+        return self._transport.stream("/api/generate", body)
+
+    def chat(self, body: Mapping[str, Any]) -> Events:
+        """The events of an answer; closing the iterator cancels it."""
+        return self._transport.stream("/api/chat", body)
+
+    def load(self, model: str, **fields: Any) -> None:
+        """Load a model and wait for it; ``keep_alive=0`` unloads it instead."""
+        body = {"model": model, "stream": False, **fields}
+        self._transport.request("POST", "/api/generate", body)
+
+    def delete(self, model: str) -> None:
+        self._transport.request("DELETE", "/api/delete", {"model": model})
+
+    def copy(self, source: str, destination: str) -> None:
+        body = {"source": source, "destination": destination}
+        self._transport.request("POST", "/api/copy", body)
+
+    def _get(self, path: str) -> JSON:
+        return decode(self._transport.request("GET", path))
