@@ -1,5 +1,6 @@
 """The native engine: plans in, logits out, over a mapped model and one pool of KV cells."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,7 @@ class NativeEngine:
         n_outputs = min(self.info.n_batch, N_SEQ_MAX)
         self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs))
         self.tokenizer = LlamaTokenizer(file.path)
+        self.compute_seconds = 0.0
         self._closed = False
 
     @classmethod
@@ -107,7 +109,9 @@ class NativeEngine:
             if n_out:
                 step.outputs[first_output : first_output + n_out] = _range(end - n_out, n_out)
             first, first_output = end, first_output + n_out
+        started = time.perf_counter()
         self._scheduler.compute(step.graph)
+        self.compute_seconds += time.perf_counter() - started
         return step.logits
 
     def _validate(self, plan: Plan) -> None:
