@@ -1,0 +1,1 @@
+"""Messages to prompt text: the chat templates that come inside model files."""

@@ -1,0 +1,46 @@
+"""From messages to the text that a model continues."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from cama.wire.requests import Message
+
+
+class Template(Protocol):
+    """What turns messages into a prompt. ``extra`` are variables that some templates know."""
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        add_generation_prompt: bool = True,
+        **extra: Any,
+    ) -> str: ...
+
+
+def render_prompt(template: Template, messages: Sequence[Message], **extra: Any) -> str:
+    """The prompt for the assistant's next message, or for the rest of a last one it began."""
+    turns = [template_message(message) for message in messages]
+    if messages and messages[-1].role == "assistant" and messages[-1].content.strip():
+        begun = template.render(turns, add_generation_prompt=False, **extra)
+        content = messages[-1].content
+        for text in (content, content.strip()):
+            if text in begun:
+                return begun[: begun.rindex(text) + len(text)]
+    return template.render(turns, **extra)
+
+
+def template_message(message: Message) -> dict[str, Any]:
+    """``message`` with the names that Hugging Face's templates use."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.thinking:
+        turn["reasoning_content"] = message.thinking
+    if message.tool_calls:
+        calls = [{"type": "function", "function": call} for call in message.tool_calls]
+        turn["tool_calls"] = calls
+    if message.tool_name:
+        turn["name"] = message.tool_name
+    if message.tool_call_id:
+        turn["tool_call_id"] = message.tool_call_id
+    return turn
