@@ -18,7 +18,7 @@ _KEPT_LINES = 20
 
 @functools.cache
 def llama() -> Llama:
-    """The loaded library, silent. Raises LibraryMismatch when it is missing or not the pinned one."""
+    """The loaded library, silent. Raises LibraryMismatch when it is not the pinned one."""
     ggml()
     library = Llama([library_path("llama")])
     library.llama_log_set(silent_log(), None)
