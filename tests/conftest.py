@@ -1,6 +1,8 @@
 """Fixtures for every test: an isolated home and environment, and the shared data when present."""
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,3 +27,19 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared reference data is not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes small random-weight models: ``tiny_model("qwen3", "Q4_K_M")``. Each is made once."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(architecture: str = "llama", file_type: str = "F16") -> Path:
+        from benchmarks.make_model import TINY, make_model
+
+        path = folder / f"{architecture}-{file_type}.gguf"
+        if not path.exists():
+            make_model(path, replace(TINY, architecture=architecture), file_type)
+        return path
+
+    return make

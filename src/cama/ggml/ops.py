@@ -30,7 +30,7 @@ def _graph(*operands: Tensor) -> Graph:
 
 
 def _can_repeat(small: Shape, large: Shape) -> bool:
-    return all(s > 0 and n % s == 0 for s, n in zip(small, large, strict=True))
+    return all(n % s == 0 if s else n == 0 for s, n in zip(small, large, strict=True))
 
 
 def add(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,65 @@
+"""The native engine computes what reference models compute, to the last digits of float32."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cama.core.errors import UnsupportedModel
+from cama.core.load import LoadOptions
+from cama.engine.base import Plan, SeqId, Span
+from cama.engine.native.engine import NativeEngine
+
+pytestmark = pytest.mark.native
+
+ARCHITECTURES = ["llama", "llama-linear-bias", "llama-rope-factors", "llama-yarn", "qwen2", "qwen3"]
+SEQ = SeqId(0)
+# The goldens keep keys and values in float32
+EXACT = LoadOptions(n_threads=1, cache_type="f32")
+
+
+def _open(folder: Path, name: str) -> tuple[NativeEngine, dict[str, Any]]:
+    golden = json.loads((folder / f"{name}.golden.json").read_text())
+    return NativeEngine.open(folder / f"{name}.gguf", EXACT, "test", lambda _: None), golden
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_logits_equal_the_reference(shared_data: Path, name: str) -> None:
+    engine, golden = _open(shared_data / "toy", name)
+    ids = golden["ids"]
+    rows = engine.forward(Plan((Span(SEQ, 0, ids, len(ids)),)))
+    assert np.abs(rows[-1] - golden["libllama"]["last_logits"]).max() <= 1e-4
+    assert np.abs(rows[-1] - golden["float64"]["last_logits"]).max() <= 1e-4
+    spread = np.log(np.exp(rows.astype(np.float64)).sum(axis=1))
+    assert np.abs(spread - golden["libllama"]["logsumexp"]).max() <= 1e-4
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_greedy_ids_equal_the_reference(shared_data: Path, name: str) -> None:
+    engine, golden = _open(shared_data / "toy", name)
+    tokens = list(golden["ids"])
+    start = 0
+    for _ in golden["libllama"]["greedy_16"]:
+        row = engine.forward(Plan((Span(SEQ, start, tokens[start:], 1),)))[0]
+        start = len(tokens)
+        tokens.append(int(row.argmax()))
+    assert tokens[len(golden["ids"]) :] == golden["libllama"]["greedy_16"]
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("llama-moe", "experts"),
+        ("phi3", "no definition of 'phi3'"),
+        ("gemma-embedding", "no definition"),
+    ],
+)
+def test_what_is_not_implemented_is_refused_with_a_reason(
+    shared_data: Path, name: str, reason: str
+) -> None:
+    with pytest.raises(UnsupportedModel, match=reason):
+        _open(shared_data / "toy", name)
