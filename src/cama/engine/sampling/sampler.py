@@ -63,10 +63,9 @@ class Sampler:
         sampling = self._sampling
         # max() is NaN when any logit is, so one pass finds every row that cannot be sampled.
         _require_number(float(row.max()))
+        candidates = transforms.everything(row)
         if 0 < sampling.top_k < self._n_vocab:
-            candidates = transforms.top_k(row, sampling.top_k)
-        else:
-            candidates = transforms.everything(row)
+            candidates = transforms.top_k(candidates, sampling.top_k)
         if sampling.typical_p < 1:
             candidates = transforms.typical_p(candidates, sampling.typical_p)
         if sampling.top_p < 1:

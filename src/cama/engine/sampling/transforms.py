@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 
 from cama.engine.base import Logits
 
-_BLOCKS = 2048
+_MIN_COLUMNS = 2048
 """Columns of the reshaped row in :func:`top_k`: few enough to sort, many beside any usual k."""
+
+_FIRST_TRY = 1024
+"""How many of the best tokens :func:`top_p` looks at before it sorts more."""
+
+_BLOCK = 512
+"""Weights summed at once in :func:`draw`."""
+
+_HUGE = np.float32(1e30)
 
 
 class Candidates(NamedTuple):
@@ -39,53 +47,62 @@ def everything(row: Logits) -> Candidates:
     return Candidates(_all_ids(len(row)), row)
 
 
-def top_k(row: Logits, k: int) -> Candidates:
-    """The ``k`` tokens of highest logit, best first.
+def top_k(candidates: Candidates, k: int) -> Candidates:
+    """The ``k`` tokens of highest logit, best first."""
+    likely = _likely(candidates.logits, k)
+    logits = candidates.logits[likely]
+    return candidates.pick(likely[np.argsort(-logits)[:k]])
+
+
+def _likely(logits: Logits, k: int) -> NDArray[np.intp]:
+    """Where the ``k`` highest logits are, among few others.
 
     The k-th largest of the column maxima bounds the k-th largest logit from below, so two linear
-    passes leave a handful of tokens to sort; sorting the row would cost ten times as much.
+    passes find a handful of tokens; sorting or partitioning all would cost ten times as much.
     """
-    n = len(row)
-    k = min(k, n)
-    if n >= 4 * _BLOCKS and k <= _BLOCKS // 4:
-        maxima = row[: n - n % _BLOCKS].reshape(-1, _BLOCKS).max(axis=0)
-        bound = np.partition(maxima, _BLOCKS - k)[_BLOCKS - k]
-        # A masked row may hold fewer than k possible tokens: no bound then.
-        ids = np.flatnonzero(row >= bound) if bound > -np.inf else np.flatnonzero(row > bound)
-    else:
-        ids = np.argpartition(row, n - k)[n - k :]
-    logits = row[ids]
-    order = np.argsort(-logits, kind="stable")[:k]
-    return Candidates(ids[order], logits[order])
+    n = len(logits)
+    n_columns = max(_MIN_COLUMNS, 4 * k)
+    if n < 4 * n_columns:
+        return np.argpartition(logits, n - k)[n - k :] if k < n else np.arange(n)
+    maxima = logits[: n - n % n_columns].reshape(-1, n_columns).max(axis=0)
+    bound = np.partition(maxima, n_columns - k)[n_columns - k]
+    # A masked row may hold fewer than k possible tokens: no bound then.
+    return np.flatnonzero(logits >= bound if bound > -np.inf else logits > bound)
 
 
-def softmax(logits: Logits) -> NDArray[np.float64]:
-    """Probabilities of finite logits (or minus infinity: probability 0)."""
-    weights: NDArray[np.float64] = np.exp(logits - logits.max(), dtype=np.float64)
-    weights /= weights.sum()
-    return weights
+def _weights(logits: Logits, temperature: float = 1.0) -> Logits:
+    """Probabilities up to their sum; minus infinity is probability 0."""
+    weights: Logits = logits - logits.max()
+    if temperature != 1:
+        weights /= temperature
+    return np.exp(weights, out=weights)
 
 
 def typical_p(candidates: Candidates, p: float) -> Candidates:
     """The tokens whose surprise is nearest to the expected one, until their mass exceeds ``p``."""
-    mass = softmax(candidates.logits)
-    surprise = -np.log(np.maximum(mass, np.finfo(np.float64).tiny))
-    distance = np.abs(surprise - float(mass @ surprise))
-    order = np.argsort(distance, kind="stable")
-    kept = int(np.searchsorted(np.cumsum(mass[order]), p, side="right")) + 1
+    shifted = candidates.logits - candidates.logits.max()
+    mass = np.exp(shifted)
+    total = mass.sum(dtype=np.float64)
+    mass /= total
+    surprise = np.minimum(math.log(total) - shifted, _HUGE)
+    order = np.argsort(np.abs(surprise - mass @ surprise))
+    kept = int(np.searchsorted(np.cumsum(mass[order].astype(np.float64)), p, side="right")) + 1
     return candidates.pick(order[:kept])
 
 
 def top_p(candidates: Candidates, p: float) -> Candidates:
     """The smallest set of most probable tokens whose mass is at least ``p``, best first."""
-    mass = softmax(candidates.logits)
-    if len(mass) > _BLOCKS:
-        # All tokens below this bound weigh less than 1 - p together: the set never reaches them.
-        likely = np.flatnonzero(mass >= (1 - max(p, 0.0)) / len(mass) * 0.999)
-        candidates, mass = candidates.pick(likely), mass[likely]
-    order = np.argsort(-mass, kind="stable")
-    kept = int(np.searchsorted(np.cumsum(mass[order]), p, side="left")) + 1
-    return candidates.pick(order[:kept])
+    wanted = p * float(_weights(candidates.logits).sum(dtype=np.float64))
+    highest = candidates.logits.max()
+    n = len(candidates.logits)
+    k = min(_FIRST_TRY, n)
+    while True:
+        best = top_k(candidates, k)
+        mass = np.cumsum(np.exp(best.logits - highest).astype(np.float64))
+        if mass[-1] >= wanted or k == n:
+            kept = int(np.searchsorted(mass, wanted, side="left")) + 1
+            return Candidates(best.ids[:kept], best.logits[:kept])
+        k = min(k * 16, n)
 
 
 def min_p(candidates: Candidates, p: float) -> Candidates:
@@ -96,8 +113,23 @@ def min_p(candidates: Candidates, p: float) -> Candidates:
 
 def draw(candidates: Candidates, temperature: float, uniform: float) -> int:
     """The token at ``uniform`` (0 to 1) of the distribution at ``temperature``."""
-    logits = candidates.logits
-    weights = np.exp((logits - logits.max()) / temperature, dtype=np.float64)
-    total = np.cumsum(weights)
-    index = int(np.searchsorted(total, uniform * total[-1], side="right"))
-    return int(candidates.ids[min(index, len(total) - 1)])
+    weights = _weights(candidates.logits, temperature)
+    if len(weights) <= _BLOCK:
+        return int(candidates.ids[_locate(weights, uniform)[0]])
+    # A running sum cannot be vectorised: sum blocks, choose one, and then within it.
+    starts = np.arange(0, len(weights), _BLOCK)
+    block, uniform = _locate(np.add.reduceat(weights, starts), uniform)
+    start = int(starts[block])
+    return int(candidates.ids[start + _locate(weights[start : start + _BLOCK], uniform)[0]])
+
+
+def _locate(weights: Logits, uniform: float) -> tuple[int, float]:
+    """Which weight lies at ``uniform`` of their sum, and where in it (0 to 1)."""
+    mass = np.cumsum(weights.astype(np.float64))
+    total = mass[-1]
+    index = int(np.searchsorted(mass, uniform * total, side="right"))
+    if index == len(mass):  # rounded up to the end: the last weight that is not 0
+        index = int(np.searchsorted(mass, total))
+    weight = float(weights[index])
+    below = float(mass[index]) - weight
+    return index, min(max((uniform * total - below) / weight, 0.0), 1.0)
