@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
 from typing import Self
 
+from cama.core.errors import LoadFailed
 from cama.runner.environment import child_command, child_environment
 from cama.runner.protocol import RunnerConfig
 from cama.runner.stderr import LastWords, follow
@@ -34,16 +35,19 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, config: RunnerConfig, command: list[str] | None = None) -> Self:
-        """Start a runner and hand it its configuration."""
-        process = await asyncio.create_subprocess_exec(
-            *(command or child_command()),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=child_environment(config.load, os.environ),
-            # A group of its own: Ctrl-C in a terminal reaches the server alone.
-            process_group=0,
-        )
+        """Start a runner and hand it its configuration. Raises LoadFailed."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(command or child_command()),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=child_environment(config.load, os.environ),
+                # A group of its own: Ctrl-C in a terminal reaches the server alone.
+                process_group=0,
+            )
+        except OSError as error:
+            raise LoadFailed(f"cannot start a model runner: {error.strerror}") from error
         assert process.stdin is not None
         process.stdin.write(json.dumps(config.to_json()).encode() + b"\n")
         return cls(process)

@@ -1,0 +1,1 @@
+"""Which model runs in which process: leases, queue, placement, eviction, expiry."""
