@@ -29,9 +29,9 @@ from cama.gguf import (
     GGUFFile,
     TensorSource,
     ValueType,
+    Writable,
     write_gguf,
 )
-from cama.gguf.encode import Writable
 
 MAX_SEED_BYTES = 1 << 20
 INTERESTING = (0, 1, 2, 7, 8, 9, 31, 32, 63, 64, 255, 256, 65_535, 65_536, 2**31 - 1, 2**31,

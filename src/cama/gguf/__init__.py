@@ -1,5 +1,6 @@
 """Reading and writing GGUF files, in pure Python."""
 
+from cama.gguf.encode import Writable
 from cama.gguf.file import GGUFFile
 from cama.gguf.ggml_types import GGMLType
 from cama.gguf.tensors import TensorInfo
@@ -40,5 +41,6 @@ __all__ = [
     "TensorSource",
     "Value",
     "ValueType",
+    "Writable",
     "write_gguf",
 ]

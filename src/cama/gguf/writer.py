@@ -133,8 +133,8 @@ def _write_tensor(out: BinaryIO, tensor: TensorSource, alignment: int) -> None:
             break
         out.write(chunk)
     if written != n_bytes:
-        more = "more than " if written > n_bytes else ""
-        raise ValueError(f"tensor[{tensor.name}]: {more}{written} bytes of data, not {n_bytes}")
+        least = "at least " if written > n_bytes else ""
+        raise ValueError(f"tensor[{tensor.name}]: {least}{written} bytes of data, not {n_bytes}")
     out.write(bytes(padded(n_bytes, alignment) - n_bytes))
 
 
