@@ -79,7 +79,8 @@ def _encode_values(kind: ValueType, values: Sequence[ScalarValue]) -> bytes:
         raise ValueError("arrays of arrays are not written")
     if kind is ValueType.STRING:
         return b"".join(encode_text(_checked_text(value)) for value in values)
-    if (kind is ValueType.BOOL) != all(isinstance(value, bool) for value in values) and values:
+    n_bools = sum(isinstance(value, bool) for value in values)
+    if n_bools != (len(values) if kind is ValueType.BOOL else 0):
         raise ValueError(f"{kind.name} does not hold these values")
     try:
         return struct.pack(f"<{len(values)}{kind.code}", *values)

@@ -75,6 +75,7 @@ UNWRITABLE: list[tuple[Any, type[Exception], str]] = [
     (U32(True), ValueError, "UINT32"),
     (Scalar(ValueType.BOOL, 1), ValueError, "BOOL"),
     (Scalar(ValueType.STRING, 1), ValueError, "STRING"),
+    (Array(ValueType.INT8, [1, True]), ValueError, "INT8"),
     (Array(ValueType.ARRAY, [1]), ValueError, "arrays"),
     (Array(ValueType.INT8, ["a"]), ValueError, "INT8"),
 ]
