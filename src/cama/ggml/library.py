@@ -43,8 +43,12 @@ def silent_log() -> int:
     level, ignores the text and the user data, and has no effect. That is sound in every calling
     convention in which the caller cleans up, so on all that Cama runs on.
     """
-    libc = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
-    return address_of(libc.abs)
+    return address_of(libc().abs)
+
+
+def libc() -> ctypes.CDLL:
+    """The C library, whose functions serve as callbacks where no Python code may run."""
+    return ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
 
 
 def address_of(function: Any) -> int:

@@ -1,0 +1,180 @@
+"""The libllama engine: every architecture that libllama knows, behind the Engine protocol."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cama.core.errors import CacheFull, EngineError, Interrupted, UnsupportedModel
+from cama.core.load import LoadOptions
+from cama.engine.base import EngineInfo, Logits, Plan, SeqId
+from cama.engine.llama import state
+from cama.engine.llama.batch import Batch, logits_of
+from cama.engine.llama.memory import Memory
+from cama.engine.llama.model import (
+    check_generates,
+    device_names,
+    is_recurrent,
+    metadata,
+    open_context,
+    open_model,
+)
+from cama.engine.plan_check import check_plan, check_sequence
+from cama.engine.threads import default_threads
+from cama.engine.tokenizer import LlamaTokenizer
+from cama.ggml._abi import LLAMA_CPP_PYTHON_VERSION
+from cama.ggml.abort import AbortFlag
+from cama.ggml.llama import llama
+from cama.gguf import GGUFFile
+
+N_SEQ_MAX = 64
+
+_NO_SLOT, _ABORTED = 1, 2
+
+
+class LlamaEngine:
+    """Implements cama.engine.base.Engine and Interruptible."""
+
+    def __init__(self, model: int, load: LoadOptions, reason: str) -> None:
+        """Take over ``model``, which ``close`` frees."""
+        self._model, self._context = model, 0
+        self._abort = AbortFlag()
+        try:
+            self._open(load, reason)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, load: LoadOptions, reason: str) -> None:
+        library, model = llama(), self._model
+        architecture = metadata(model, "general.architecture")
+        check_generates(model, architecture)
+        recurrent = is_recurrent(model)
+        # a running state is large, and there is one for each sequence
+        n_seq_max = max(1, load.n_parallel) if recurrent else N_SEQ_MAX
+        n_threads = load.n_threads or default_threads()
+        # an aborted pass would leave a running state in the middle of it
+        abort = None if recurrent else self._abort
+        self._context = open_context(model, load, n_seq_max, n_threads, abort)
+        if not library.llama_get_memory(self._context):
+            raise UnsupportedModel(f"{architecture} models embed text, they do not continue it")
+        n_ctx_train = library.llama_model_n_ctx_train(model)
+        self.tokenizer = LlamaTokenizer.of_model(model)
+        self._memory = Memory(
+            self._context, n_seq_max,
+            is_recurrent=recurrent, window=library.llama_model_n_swa(model),
+        )  # fmt: skip
+        self._batch = Batch(load.n_batch)
+        self.info = EngineInfo(
+            engine="llama",
+            reason=reason,
+            architecture=architecture,
+            n_ctx_train=n_ctx_train,
+            n_ctx=load.context_for(n_ctx_train),
+            n_cells=self._memory.cells.n_cells,
+            n_batch=load.n_batch,
+            n_seq_max=n_seq_max,
+            n_vocab=self.tokenizer.n_tokens,
+            n_embd=library.llama_model_n_embd(model),
+            n_threads=n_threads,
+            devices=device_names(load),
+        )
+        facts = (
+            architecture, library.llama_model_n_layer(model), library.llama_model_size(model),
+            library.llama_model_n_params(model), load.cache_type, LLAMA_CPP_PYTHON_VERSION,
+        )  # fmt: skip
+        self._identity = ":".join(map(str, facts))
+
+    @classmethod
+    def open(
+        cls, path: Path, load: LoadOptions, reason: str, progress: Callable[[float], None]
+    ) -> "LlamaEngine":
+        """Load a model. ``progress`` gets fractions on this thread and must not raise.
+
+        Raises ModelNotFound, InvalidModelFile, UnsupportedModel or LoadFailed.
+        """
+        GGUFFile.open(path).close()  # libllama trusts a header more than ours does
+        return cls(open_model(path, load, progress), load, reason)
+
+    @property
+    def free_cells(self) -> int:
+        return self._memory.cells.free
+
+    def forward(self, plan: Plan) -> Logits:
+        self._require_open()
+        check_plan(plan, self.info, self._memory.cells)
+        batch = self._batch.fill(plan)
+        self._memory.append(plan)
+        self._abort.clear()
+        status = llama().llama_decode(self._context, batch)
+        llama().llama_synchronize(self._context)
+        if status:
+            self._memory.withdraw(plan)
+            raise _failure(status)
+        self._memory.is_shift_pending = False
+        return logits_of(self._context, plan.n_outputs, self.info.n_vocab)
+
+    def share(self, source: SeqId, target: SeqId, length: int) -> None:
+        self._check(source, target)
+        self._memory.share(source, target, length)
+
+    def truncate(self, seq: SeqId, length: int) -> int:
+        self._check(seq)
+        return self._memory.truncate(seq, length)
+
+    def shift(self, seq: SeqId, start: int, end: int) -> None:
+        self._check(seq)
+        self._memory.shift(seq, start, end)
+
+    def save(self, seq: SeqId, length: int) -> bytes:
+        self._check(seq)
+        if self._memory.is_shift_pending:
+            raise EngineError("a shifted cache can be saved after the next pass only")
+        part = self._memory.borrow(seq, length)
+        try:
+            return state.save(self._context, part, length, self._identity)
+        finally:
+            self._memory.give_back(part)
+
+    def restore(self, seq: SeqId, state_bytes: bytes) -> int:
+        self._check(seq)
+        if self._memory.cells.length(seq):
+            raise EngineError(f"sequence {seq} is not empty")
+        length = state.check(state_bytes, self._identity)
+        if length > self.free_cells:
+            raise CacheFull(f"the state needs {length} cells, {self.free_cells} are free")
+        try:
+            state.restore(self._context, seq, state_bytes)
+        except EngineError:
+            self._memory.clear([seq])
+            raise
+        self._memory.adopt(seq, length)
+        return length
+
+    def interrupt(self) -> None:
+        """Abort the pass that runs now; not while it moves keys, which cannot be taken back."""
+        if not self._memory.is_shift_pending:
+            self._abort.set()
+
+    def close(self) -> None:
+        context, self._context = self._context, 0
+        model, self._model = self._model, 0
+        if context:
+            llama().llama_free(context)
+        if model:
+            llama().llama_model_free(model)
+
+    def _check(self, *seqs: SeqId) -> None:
+        self._require_open()
+        for seq in seqs:
+            check_sequence(seq, self.info)
+
+    def _require_open(self) -> None:
+        if not self._context:
+            raise EngineError("the engine is closed")
+
+
+def _failure(status: int) -> EngineError:
+    if status == _NO_SLOT:
+        return CacheFull("libllama found no cells for the pass")
+    if status == _ABORTED:
+        return Interrupted("the pass was aborted")
+    return EngineError(f"libllama could not run the pass (status {status})")

@@ -1,0 +1,93 @@
+"""A model and a context of libllama: how they are configured, and what is read from them."""
+
+import ctypes
+from collections.abc import Callable
+from pathlib import Path
+
+from cama.core.errors import UnsupportedModel
+from cama.core.load import LoadOptions
+from cama.ggml._abi import (
+    GGML_BACKEND_DEVICE_TYPE_GPU,
+    GGML_BACKEND_DEVICE_TYPE_IGPU,
+    GGML_TYPE_F16,
+    GGML_TYPE_F32,
+)
+from cama.ggml._llama_abi import (
+    LLAMA_FLASH_ATTN_TYPE_AUTO,
+    LLAMA_LOAD_MODE_MMAP,
+    LLAMA_LOAD_MODE_NONE,
+    llama_progress_callback,
+)
+from cama.ggml.abort import AbortFlag
+from cama.ggml.backend import devices
+from cama.ggml.library import address_of
+from cama.ggml.llama import llama, load_model, new_context
+
+_CACHE_TYPES = {"f16": GGML_TYPE_F16, "f32": GGML_TYPE_F32}
+
+
+def open_model(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> int:
+    """Load the weights. ``progress`` is called on this thread and must not raise."""
+
+    def report(fraction: float, _: int) -> bool:
+        progress(fraction)
+        return True
+
+    callback = llama_progress_callback(report)
+    params = llama().llama_model_default_params()
+    params.n_gpu_layers = load.n_gpu_layers
+    params.load_mode = LLAMA_LOAD_MODE_MMAP if load.use_mmap else LLAMA_LOAD_MODE_NONE
+    # Repacked weights would be a copy of their own in each process, and slow down prefill.
+    params.use_extra_bufts = False
+    params.progress_callback = address_of(callback)
+    return load_model(path, params)
+
+
+def open_context(
+    model: int, load: LoadOptions, n_seq_max: int, n_threads: int, abort: AbortFlag | None
+) -> int:
+    """A context with one pool of KV cells for all sequences, and one more sequence for copies."""
+    params = llama().llama_context_default_params()
+    params.n_ctx = load.cells_for(llama().llama_model_n_ctx_train(model))
+    params.n_seq_max = n_seq_max + 1
+    params.n_batch = max(load.n_batch, params.n_seq_max)  # it keeps an output row per sequence
+    params.n_ubatch = load.n_batch
+    params.n_threads = params.n_threads_batch = n_threads
+    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO
+    params.type_k = params.type_v = _CACHE_TYPES[load.cache_type]
+    params.kv_unified = True
+    # Layers with a sliding window keep every cell: a prefix stays usable at any length.
+    params.swa_full = True
+    params.no_perf = True
+    if abort is not None:
+        params.abort_callback, params.abort_callback_data = abort.callback, abort.data
+    return new_context(model, params)
+
+
+def check_generates(model: int, architecture: str) -> None:
+    """Raise UnsupportedModel for models that do not continue a text from left to right."""
+    library = llama()
+    if library.llama_model_has_encoder(model) or not library.llama_model_has_decoder(model):
+        raise UnsupportedModel(f"{architecture} models have an encoder, which is not supported")
+    if library.llama_model_is_diffusion(model):
+        raise UnsupportedModel(f"{architecture} models generate by diffusion")
+
+
+def is_recurrent(model: int) -> bool:
+    """Whether layers keep a running state, which exists for the end of a sequence only."""
+    library = llama()
+    return library.llama_model_is_recurrent(model) or library.llama_model_is_hybrid(model)
+
+
+def metadata(model: int, key: str) -> str:
+    """A scalar of the file's metadata as text; empty when it is missing."""
+    buffer = ctypes.create_string_buffer(256)
+    llama().llama_model_meta_val_str(model, key.encode(), address_of(buffer), len(buffer))
+    return buffer.value.decode(errors="replace")
+
+
+def device_names(load: LoadOptions) -> tuple[str, ...]:
+    """The devices that hold layers."""
+    gpus = (GGML_BACKEND_DEVICE_TYPE_GPU, GGML_BACKEND_DEVICE_TYPE_IGPU)
+    names = [device.name for device in devices() if device.type in gpus]
+    return tuple(names) if names and load.n_gpu_layers else ("CPU",)

@@ -1,0 +1,48 @@
+"""The bytes of a saved sequence: libllama's own, sealed, since it trusts what it is given."""
+
+import ctypes
+import hashlib
+import struct
+
+import numpy as np
+
+from cama.core.errors import EngineError
+from cama.ggml.library import address_of
+from cama.ggml.llama import llama
+
+_MAGIC = b"CAMALLM1"
+_HEAD = struct.Struct("<8sI32s")
+
+
+def save(context: int, seq: int, length: int, identity: str) -> bytes:
+    """The state of ``seq``, for :func:`restore` into a context of the same ``identity``."""
+    size = llama().llama_state_seq_get_size(context, seq)
+    buffer = ctypes.create_string_buffer(size)
+    written = llama().llama_state_seq_get_data(context, address_of(buffer), size, seq)
+    if written != size:
+        raise EngineError("libllama could not save the state")
+    seal = _seal(identity, length, memoryview(buffer))
+    return b"".join((_HEAD.pack(_MAGIC, length, seal), buffer))
+
+
+def check(state: bytes, identity: str) -> int:
+    """The length that ``state`` holds. Raises EngineError when it is damaged or another model's."""
+    if len(state) <= _HEAD.size:
+        raise EngineError("the saved state is damaged")
+    magic, length, seal = _HEAD.unpack_from(state)
+    if magic != _MAGIC or seal != _seal(identity, length, memoryview(state)[_HEAD.size :]):
+        raise EngineError("the saved state is damaged or belongs to another model")
+    return int(length)
+
+
+def restore(context: int, seq: int, state: bytes) -> None:
+    """Fill the empty ``seq`` from a checked ``state``."""
+    data = np.frombuffer(state, np.uint8, offset=_HEAD.size)
+    if not llama().llama_state_seq_set_data(context, data.ctypes.data, len(data), seq):
+        raise EngineError("libllama could not restore the state")
+
+
+def _seal(identity: str, length: int, data: memoryview) -> bytes:
+    digest = hashlib.blake2b(f"{identity}\0{length}\0".encode(), digest_size=32)
+    digest.update(data)
+    return digest.digest()

@@ -1,0 +1,33 @@
+"""What a plan must keep to: the native libraries end the process on much of the rest."""
+
+from cama.core.errors import EngineError
+from cama.engine.base import EngineInfo, Plan, Span
+from cama.engine.cells import Cells
+
+
+def check_plan(plan: Plan, info: EngineInfo, cells: Cells) -> None:
+    """Raise EngineError unless an engine can run ``plan`` on the cache as it is."""
+    if not 0 < plan.n_tokens <= info.n_batch:
+        raise EngineError(f"a plan of {plan.n_tokens} tokens; 1 to {info.n_batch} fit")
+    if len({span.seq for span in plan.spans}) != len(plan.spans):
+        raise EngineError("a sequence stands twice in one plan")
+    for span in plan.spans:
+        _check_span(span, info, cells)
+
+
+def check_sequence(seq: int, info: EngineInfo) -> None:
+    if not 0 <= seq < info.n_seq_max:
+        raise EngineError(f"sequence {seq} is not one of 0 to {info.n_seq_max - 1}")
+
+
+def _check_span(span: Span, info: EngineInfo, cells: Cells) -> None:
+    check_sequence(span.seq, info)
+    length = cells.length(span.seq)
+    if span.start != length:
+        raise EngineError(
+            f"sequence {span.seq} holds {length} tokens, a span cannot start at {span.start}"
+        )
+    if not 0 <= span.n_outputs <= len(span.tokens) or not len(span.tokens):
+        raise EngineError("a span needs tokens, and at most as many outputs")
+    if min(span.tokens) < 0 or max(span.tokens) >= info.n_vocab:
+        raise EngineError(f"a token id is outside 0 to {info.n_vocab - 1}")
