@@ -1,0 +1,1 @@
+"""The HTTP API: Ollama's routes over the store and the scheduler."""

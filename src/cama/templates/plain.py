@@ -7,7 +7,7 @@ _SPOKEN = ("user", "assistant")
 
 
 class PlainTemplate:
-    """Does what Ollama's template ``{{ .Prompt }}`` does, which has no place for system messages."""
+    """Does what Ollama's template ``{{ .Prompt }}`` does: system messages have no place in it."""
 
     def render(
         self,

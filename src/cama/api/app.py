@@ -1,0 +1,84 @@
+"""The application: every route in one table."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from cama.api.cors import CORS, Origins
+from cama.api.hosts import HostCheck, is_loopback
+from cama.api.problems import HANDLERS
+from cama.api.routes.chat import chat
+from cama.api.routes.generate import generate
+from cama.api.routes.models import copy, delete, ps, show, tags
+from cama.api.routes.system import root, status, unavailable, version
+from cama.api.services import Scheduler, Services
+from cama.core.settings import Settings
+from cama.store.store import Store
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+_READ = ("GET", "HEAD")
+_ALL = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
+    ("/", _READ, root),
+    ("/api/version", _READ, version),
+    ("/api/status", ("GET",), status),
+    ("/api/generate", ("POST",), generate),
+    ("/api/chat", ("POST",), chat),
+    ("/api/tags", _READ, tags),
+    ("/api/ps", ("GET",), ps),
+    ("/api/show", ("POST",), show),
+    ("/api/copy", ("POST",), copy),
+    ("/api/delete", ("DELETE",), delete),
+    # Ollama's other routes, until they are there.
+    ("/api/create", ("POST",), unavailable),
+    ("/api/pull", ("POST",), unavailable),
+    ("/api/push", ("POST",), unavailable),
+    ("/api/embed", ("POST",), unavailable),
+    ("/api/embeddings", ("POST",), unavailable),
+    ("/api/blobs/{digest}", ("POST", "HEAD"), unavailable),
+    ("/api/me", ("POST",), unavailable),
+    ("/api/signout", ("POST",), unavailable),
+    ("/api/user/keys/{key}", ("DELETE",), unavailable),
+    ("/api/experimental/{name}", ("GET", "POST"), unavailable),
+    ("/v1/{path:path}", _ALL, unavailable),
+)
+
+
+def create_app(settings: Settings, store: Store, scheduler: Scheduler) -> Starlette:
+    """The API over a store and a scheduler, which it closes when it ends.
+
+    Raises InvalidSetting on bad origins.
+    """
+    middleware = [Middleware(CORS, origins=Origins(settings.origins))]
+    if is_loopback(settings.host.host):
+        middleware.append(Middleware(HostCheck))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await scheduler.close()
+
+    app = Starlette(
+        routes=[_route(*row) for row in ROUTES],
+        middleware=middleware,
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.services = Services(settings, store, scheduler)
+    return app
+
+
+def _route(path: str, methods: Sequence[str], handler: Handler) -> Route:
+    route = Route(path, handler, methods=list(methods))
+    route.methods = set(methods)  # Starlette adds HEAD wherever there is GET
+    return route

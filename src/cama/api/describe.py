@@ -1,0 +1,128 @@
+"""Models in words: what tags, ps and show say of them."""
+
+import math
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from cama.api.facts import Facts
+from cama.api.services import Loaded
+from cama.api.templates import template_text
+from cama.core.errors import InvalidModelFile
+from cama.gguf import GGUFFile
+from cama.modelfile.writer import write_modelfile
+from cama.store.models import StoredModel
+from cama.wire.encode import go_literal, local_timestamp, without_empty
+from cama.wire.requests import ShowRequest
+
+_FOREVER = timedelta(seconds=(2**63 - 1) / 1e9)
+"""Go's longest duration, about 292 years."""
+
+_NOT_SHOWN = {"general.name", "tokenizer.chat_template"}
+_PARAMETER_COUNT = "general.parameter_count"
+
+
+def details(model: StoredModel) -> dict[str, Any]:
+    return {
+        "parent_model": model.parent,
+        "format": model.format,
+        "family": model.family,
+        "families": list(model.families) or None,
+        "parameter_size": model.parameter_size,
+        "quantization_level": model.quantization,
+    }
+
+
+def tag(model: StoredModel) -> dict[str, Any]:
+    """An entry of tags."""
+    return {
+        "name": model.name,
+        "model": model.name,
+        "modified_at": local_timestamp(model.modified_at),
+        "size": model.size,
+        "digest": model.digest,
+        "details": details(model),
+    }
+
+
+def running(loaded: Loaded, model: StoredModel | None, now: datetime) -> dict[str, Any]:
+    """An entry of ps. ``model`` is None when it was deleted since it was loaded.
+
+    ``engine`` and ``engine_reason`` are Cama's own: which engine runs the model, and why.
+    """
+    spec, info = loaded.spec, loaded.info
+    never = math.isinf(loaded.expires_in)
+    expires = now + (_FOREVER if never else timedelta(seconds=loaded.expires_in))
+    return {
+        "name": spec.name,
+        "model": spec.name,
+        "size": info.rss_bytes if info else spec.weights_bytes,
+        "digest": spec.digest,
+        "details": details(model) if model else {},
+        "expires_at": local_timestamp(expires),
+        "size_vram": 0,
+        "context_length": info.n_ctx if info else 0,
+        **({"engine": info.engine, "engine_reason": info.reason} if info else {}),
+    }
+
+
+def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
+    """The answer of show; reads the header of the model's file."""
+    with GGUFFile.open(model.path) as file:
+        info = dict(_model_info(file, verbose=ask.verbose))
+        tensors = [
+            {"name": t.name, "type": t.type.name, "shape": list(t.shape)}
+            for t in file.tensors.values()
+        ]
+    optional = {
+        "license": "\n".join(model.licenses),
+        "modelfile": write_modelfile(model),
+        "parameters": parameters(model.params | dict(ask.options)),
+        "template": template_text(model, facts),
+        "system": ask.system or model.system,
+    }
+    messages = [{"role": m["role"], "content": m["content"]} for m in model.messages]
+    return {
+        **without_empty(optional),
+        "details": details(model),
+        **without_empty({"messages": messages}),
+        "model_info": info,
+        **without_empty({"tensors": tensors}),
+        "capabilities": facts.capabilities,
+        "modified_at": local_timestamp(model.modified_at),
+    }
+
+
+def parameters(params: dict[str, Any]) -> str:
+    """Lines of name and value, a line for each of several values."""
+    lines = []
+    for name, value in params.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        lines += [f"{name:<30} {go_literal(item)}" for item in values]
+    return "\n".join(lines)
+
+
+def _model_info(file: GGUFFile, *, verbose: bool) -> Iterator[tuple[str, Any]]:
+    """The metadata by key; arrays are null unless ``verbose``, for some are very long."""
+    for key in sorted({*file.metadata, _PARAMETER_COUNT} - _NOT_SHOWN):
+        if key == _PARAMETER_COUNT:
+            yield key, file.parameter_count
+        elif not verbose and _is_array(file, key):
+            yield key, None
+        else:
+            yield key, _finite(file.get(key))
+
+
+def _is_array(file: GGUFFile, key: str) -> bool:
+    try:
+        file.array_length(key)
+    except InvalidModelFile:
+        return False
+    return True
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for what JSON has no number for."""
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,42 @@
+"""POST /api/chat: the next message of a conversation."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cama.api.body import read
+from cama.api.jobs import Job, refuse_missing
+from cama.api.names import CHAT
+from cama.api.prompts import Prompt, chat_prompt, stored_messages
+from cama.api.services import services
+from cama.runner.handle import Runner
+from cama.store.models import StoredModel
+from cama.wire.replies import ChatReplies
+from cama.wire.requests import ChatRequest, Message
+
+
+async def chat(request: Request) -> Response:
+    body = await read(request, ChatRequest)
+    job = await Job.start(services(request), body, ChatReplies(body.model), CHAT)
+    has_images = any(message.images for message in body.messages)
+    refuse_missing(body, tools=body.tools, images=has_images)
+    if not body.messages:
+        return job.load("chat")
+    job.require("chat")
+
+    async def prompt(runner: Runner) -> Prompt:
+        return await chat_prompt(
+            runner,
+            job.template(runner),
+            _messages(body, job.model),
+            truncate=body.truncate,
+            variables=job.variables,
+        )
+
+    return job.respond(prompt)
+
+
+def _messages(body: ChatRequest, model: StoredModel) -> list[Message]:
+    """The model's system text unless the request brings one, its messages, the request's."""
+    needs_system = bool(model.system) and body.messages[0].role != "system"
+    first = [Message(role="system", content=model.system or "")] if needs_system else []
+    return [*first, *stored_messages(model), *body.messages]

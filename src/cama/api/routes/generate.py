@@ -1,0 +1,55 @@
+"""POST /api/generate: a prompt continued."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cama.api.body import read
+from cama.api.jobs import Job, refuse_missing
+from cama.api.names import GENERATE
+from cama.api.prompts import Prompt, chat_prompt, continued, raw_prompt, stored_messages
+from cama.api.services import services
+from cama.core.errors import InvalidRequest
+from cama.runner.handle import Runner
+from cama.store.models import StoredModel
+from cama.wire.replies import GenerateReplies
+from cama.wire.requests import GenerateRequest, Message
+
+
+async def generate(request: Request) -> Response:
+    body = await read(request, GenerateRequest)
+    job = await Job.start(services(request), body, GenerateReplies(body.model), GENERATE)
+    _check(body)
+    if not body.prompt:
+        return job.load("generate")
+    job.require("generate")
+
+    async def prompt(runner: Runner) -> Prompt:
+        if body.raw:
+            return raw_prompt(runner, body.prompt)
+        rendered = await chat_prompt(
+            runner,
+            job.template(runner),
+            _messages(body, job.model),
+            truncate=body.truncate,
+            variables=job.variables,
+        )
+        return await continued(runner, rendered, body.context)
+
+    return job.respond(prompt)
+
+
+def _check(body: GenerateRequest) -> None:
+    if body.raw and (body.template or body.system or body.context):
+        raise InvalidRequest("raw mode does not support template, system, or context")
+    refuse_missing(body, images=body.images, suffix=body.suffix, template=body.template)
+
+
+def _messages(body: GenerateRequest, model: StoredModel) -> list[Message]:
+    """System, the model's own messages unless an earlier reply is continued, and the prompt."""
+    system = body.system or model.system
+    first = [Message(role="system", content=system)] if system else []
+    return [
+        *first,
+        *([] if body.context else stored_messages(model)),
+        Message(role="user", content=body.prompt),
+    ]

@@ -1,0 +1,153 @@
+"""The server process: listen, serve until told to stop, unload the models."""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from types import FrameType
+
+import uvicorn
+
+from cama import __version__
+from cama.api.activity import Activity
+from cama.api.app import create_app
+from cama.core.errors import CamaError, InvalidSetting
+from cama.core.settings import Address, Settings
+from cama.scheduler.scheduler import Scheduler
+from cama.store.store import Store
+
+_log = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 3
+"""How long running answers may go on when the server is told to stop."""
+
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+_IDLE_POLL_SECONDS = 0.25
+
+
+def serve(settings: Settings, *, idle_exit: float | None = None) -> None:
+    """Serve until SIGINT or SIGTERM, then unload the models.
+
+    With ``idle_exit`` it also ends when for that many seconds no model was loaded and no request
+    came. Raises InvalidSetting when it cannot listen, and on bad origins.
+    """
+    _borrow_log()
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(settings.host))
+        stack.enter_context(_quiet_signals())
+        runner = stack.enter_context(asyncio.Runner(loop_factory=_loop_factory()))
+        runner.run(_serve(settings, listener, idle_exit))
+
+
+async def _serve(settings: Settings, listener: socket.socket, idle_exit: float | None) -> None:
+    store = Store(settings.models, settings.model_path)
+    scheduler = Scheduler(settings)
+    app = Activity(create_app(settings, store, scheduler))
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    _log.info(
+        "listening on %s version=%s models=%s",
+        _bound(settings.host, listener).url,
+        __version__,
+        settings.models,
+    )
+    watch = asyncio.create_task(_watch_idle(server, app, scheduler, idle_exit))
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watch.cancel()
+    if not server.started:
+        raise CamaError("the server could not start, see its log")
+    _log.info("stopped")
+
+
+async def _watch_idle(
+    server: uvicorn.Server, app: Activity, scheduler: Scheduler, limit: float | None
+) -> None:
+    """Tell ``server`` to end once nothing has happened for ``limit`` seconds."""
+    while limit is not None and not server.should_exit:
+        await asyncio.sleep(min(_IDLE_POLL_SECONDS, limit))
+        if not scheduler.idle:
+            app.touch()
+        elif app.idle_seconds >= limit:
+            _log.info("idle for %g s, stopping", limit)
+            server.should_exit = True
+
+
+@contextmanager
+def listen(address: Address) -> Iterator[socket.socket]:
+    """A listening socket. Raises InvalidSetting when the address is taken or not ours."""
+    try:
+        family, _, _, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise _cannot_listen(address, error) from error
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        if sys.platform != "win32":  # there it would let two servers share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(where)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise _cannot_listen(address, error) from error
+        yield listener
+
+
+def _cannot_listen(address: Address, error: OSError) -> InvalidSetting:
+    reason = (error.strerror or str(error)).lower()
+    return InvalidSetting(
+        f"listen tcp {address.host}:{address.port}: bind: {reason}", variable="CAMA_HOST"
+    )
+
+
+def _bound(address: Address, listener: socket.socket) -> Address:
+    """``address`` with the port that the system chose when it was 0."""
+    return Address(address.host, listener.getsockname()[1])
+
+
+@contextmanager
+def _quiet_signals() -> Iterator[None]:
+    """Let a signal that stopped the server end there.
+
+    uvicorn raises it again when it is done, for handlers that were there before it: these.
+    """
+
+    def ignore(number: int, frame: FrameType | None) -> None:
+        pass
+
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _borrow_log() -> None:
+    """uvicorn's warnings go where Cama's lines go."""
+    log = logging.getLogger("uvicorn")
+    log.handlers[:] = logging.getLogger("cama").handlers
+    log.setLevel(logging.WARNING)
+    log.propagate = False

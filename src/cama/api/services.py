@@ -1,0 +1,51 @@
+"""What the handlers work with, and the part of the scheduler that they see."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from starlette.requests import Request
+
+from cama.core.model import ModelSpec
+from cama.core.settings import Settings
+from cama.runner.handle import Runner
+from cama.runner.protocol import RunnerInfo
+from cama.store.store import Store
+
+
+class Loaded(Protocol):
+    """A model that has a runner or is getting one; ``info`` is None meanwhile."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+
+    @property
+    def info(self) -> RunnerInfo | None: ...
+
+    @property
+    def expires_in(self) -> float: ...
+
+
+class Scheduler(Protocol):
+    def lease(
+        self, spec: ModelSpec, keep_alive: float | None = None
+    ) -> AbstractAsyncContextManager[Runner]: ...
+
+    async def unload(self, key: str) -> None: ...
+
+    def loaded(self) -> Sequence[Loaded]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    store: Store
+    scheduler: Scheduler
+
+
+def services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found

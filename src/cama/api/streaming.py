@@ -1,0 +1,95 @@
+"""Answers that grow: one JSON object per line, or the same folded into one.
+
+Work stops as soon as the client is gone: the connection is watched while the answer is made, for a
+write to a closed connection may well succeed.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
+
+from cama.api.problems import JSON, problem_body
+from cama.wire.encode import encode
+from cama.wire.replies import Reply
+
+_log = logging.getLogger(__name__)
+
+
+class Answer(Response):
+    """Sends ``replies`` as they come, or ``whole`` of them at the end when not ``stream``.
+
+    An error before the first byte is raised, so that it gets its own status; after that it is the
+    answer's last line. However the answer ends, ``replies`` is closed before the response is over.
+    """
+
+    def __init__(
+        self,
+        replies: AsyncGenerator[Reply, None],
+        *,
+        whole: Callable[[list[Reply]], Reply],
+        stream: bool,
+    ) -> None:
+        super().__init__(media_type="application/x-ndjson")
+        del self.headers["content-length"]
+        self._replies = replies
+        self._whole = whole
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        work = asyncio.ensure_future(self._work(scope, receive, send))
+        gone = asyncio.ensure_future(_disconnection(receive))
+        try:
+            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not work.done():
+                _log.info("%s: the client went away, the request is cancelled", scope["path"])
+            await _cancelled(work, gone)
+        if not work.cancelled():
+            work.result()
+
+    async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._replies):
+            if self._stream:
+                await self._send_lines(send)
+            else:
+                replies = [reply async for reply in self._replies]
+                await JSON(self._whole(replies))(scope, receive, send)
+
+    async def _send_lines(self, send: Send) -> None:
+        first = await anext(self._replies)
+        await send(self._start())
+        await send(_line(first))
+        try:
+            async for reply in self._replies:
+                await send(_line(reply))
+        except Exception as error:  # noqa: BLE001 - the status is sent: only a line can tell
+            await send(_line(problem_body(error)))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    def _start(self) -> Message:
+        return {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers,
+        }
+
+
+def _line(reply: Reply) -> Message:
+    return {"type": "http.response.body", "body": encode(reply) + b"\n", "more_body": True}
+
+
+async def _disconnection(receive: Receive) -> None:
+    """Return when the client is gone."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancelled(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
