@@ -1,0 +1,97 @@
+"""The official Ollama client talks to the server and notices nothing."""
+
+import ollama
+import pytest
+
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.e2e, pytest.mark.native]
+
+OPTIONS = {"temperature": 0, "num_predict": 12}
+
+
+@pytest.fixture
+def client(server: World) -> ollama.Client:
+    return ollama.Client(server.url, trust_env=False)
+
+
+def test_client_generates(client: ollama.Client, model: str) -> None:
+    answer = client.generate(model, "Once upon a time", options=OPTIONS)
+    assert answer.done
+    assert answer.done_reason == "length"
+    assert answer.eval_count == 12
+    assert answer.prompt_eval_count
+    assert answer.prompt_eval_count > 4
+    assert answer.response
+    assert answer.total_duration
+    assert answer.context
+
+
+def test_client_streams_what_it_generates_whole(client: ollama.Client, model: str) -> None:
+    whole = client.generate(model, "Once upon a time", options=OPTIONS)
+    parts = list(client.generate(model, "Once upon a time", options=OPTIONS, stream=True))
+    assert "".join(part.response for part in parts) == whole.response
+    assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
+    assert len(parts) > 2
+
+
+def test_client_chats(client: ollama.Client, model: str) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+    ]
+    whole = client.chat(model, messages, options=OPTIONS)
+    parts = list(client.chat(model, messages, options=OPTIONS, stream=True))
+    assert whole.message.role == "assistant"
+    assert whole.message.content
+    assert "".join(part.message.content or "" for part in parts) == whole.message.content
+
+
+def test_client_sees_the_loaded_model(client: ollama.Client, model: str) -> None:
+    client.generate(model, "x", options={"num_predict": 1}, keep_alive="10m")
+    (loaded,) = client.ps().models
+    assert loaded.model == model
+    assert loaded.context_length == 2048
+    assert loaded.expires_at
+
+
+def test_client_unloads(client: ollama.Client, model: str) -> None:
+    client.generate(model, "x", options={"num_predict": 1})
+    client.generate(model, keep_alive=0)
+    assert client.ps().models == []
+
+
+def test_client_lists_copies_shows_and_deletes(
+    client: ollama.Client, server: World, model: str
+) -> None:
+    modelfile = server.home / "Modelfile"
+    modelfile.write_text(f'FROM {model}\nSYSTEM "Be kind."\nPARAMETER temperature 0\n')
+    created = server.cama("create", "mine", "-f", str(modelfile))
+    assert created.returncode == 0, created.stderr
+    client.copy("mine", "yours")
+    assert {m.model for m in client.list().models} == {"mine:latest", "yours:latest"}
+    shown = client.show("yours")
+    assert shown.details
+    assert shown.details.family == "llama"
+    assert shown.capabilities == ["completion"]
+    assert shown.modelinfo
+    assert shown.modelinfo["llama.block_count"] == 2
+    assert "Be kind." in (shown.modelfile or "")
+    assert client.generate("mine", "Hello", options={"num_predict": 3}).eval_count == 3
+    client.delete("mine")
+    client.delete("yours")
+    assert client.list().models == []
+
+
+def test_client_gets_the_error_of_an_unknown_model(client: ollama.Client) -> None:
+    with pytest.raises(ollama.ResponseError, match="model 'nobody' not found") as caught:
+        client.chat("nobody", [{"role": "user", "content": "x"}])
+    assert caught.value.status_code == 404
+
+
+def test_same_seed_gives_the_same_answer(client: ollama.Client, model: str) -> None:
+    options = {"seed": 7, "temperature": 1.2, "num_predict": 20}
+    texts = {client.generate(model, "Tell me", options=options).response for _ in range(3)}
+    other = client.generate(model, "Tell me", options=options | {"seed": 8}).response
+    assert len(texts) == 1
+    assert other not in texts

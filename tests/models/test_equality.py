@@ -1,0 +1,132 @@
+"""Native and libllama give the same logits, to the last bit, for the same file and plans."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cama.core.load import LoadOptions
+from cama.engine.base import Engine, Plan, SeqId, Span
+from cama.engine.llama.engine import LlamaEngine
+from cama.engine.native.engine import NativeEngine
+
+pytestmark = pytest.mark.native
+
+MADE = [
+    ("llama", "F32"),
+    ("llama", "F16"),
+    ("llama", "BF16"),
+    ("llama", "Q8_0"),
+    ("llama", "Q4_0"),
+    ("llama", "Q4_K_M"),
+    ("llama", "Q6_K"),
+    ("llama", "IQ4_XS"),
+    ("qwen2", "F16"),
+    ("qwen2", "Q4_K_M"),
+    ("qwen3", "F16"),
+    ("qwen3", "Q4_K_M"),
+]
+REFERENCE = [
+    "llama",
+    "llama-linear-bias",
+    "llama-rope-factors",
+    "llama-yarn",
+    "qwen2",
+    "qwen3",
+]
+LOAD = LoadOptions(n_ctx=256, n_batch=128, n_cells=512, n_threads=2)
+
+Pair = tuple[Engine, Engine]
+
+
+def _open(path: Path) -> Iterator[Pair]:
+    engines = (
+        NativeEngine.open(path, LOAD, "test", lambda _: None),
+        LlamaEngine.open(path, LOAD, "test", lambda _: None),
+    )
+    yield engines
+    for engine in engines:
+        engine.close()
+
+
+@pytest.fixture(params=MADE, ids="-".join)
+def made(tiny_model: Callable[..., Path], request: pytest.FixtureRequest) -> Iterator[Pair]:
+    yield from _open(tiny_model(*request.param))
+
+
+@pytest.fixture(params=REFERENCE)
+def reference(shared_data: Path, request: pytest.FixtureRequest) -> Iterator[Pair]:
+    yield from _open(shared_data / "toy" / f"{request.param}.gguf")
+
+
+def _ids(n: int, seed: int = 0) -> list[int]:
+    return [3 + (seed * 101 + i * 37) % 500 for i in range(n)]
+
+
+def _same(pair: Pair, *spans: tuple[int, int, Sequence[int], int]) -> None:
+    """One plan through both engines; every wanted row must be equal."""
+    plan = Plan(tuple(Span(SeqId(seq), *rest) for seq, *rest in spans))  # type: ignore[arg-type]
+    native, llama = (engine.forward(plan) for engine in pair)
+    assert np.isfinite(native).all()
+    assert native.std() > 0.01
+    np.testing.assert_array_equal(native, llama)
+
+
+def _prefill_and_decode(pair: Pair) -> None:
+    """A prompt in three chunks, then steps that cross from one KV bucket of 256 to the next."""
+    ids = _ids(240)
+    for start, end in ((0, 128), (128, 200), (200, 240)):
+        _same(pair, (0, start, ids[start:end], 1))
+    for position in range(240, 256):
+        _same(pair, (0, position, [position], 1))
+
+
+def _shared_prefix(pair: Pair) -> None:
+    ids = _ids(40)
+    _same(pair, (0, 0, ids, 1))
+    for engine in pair:
+        engine.share(SeqId(0), SeqId(1), 30)
+        engine.share(SeqId(0), SeqId(2), 40)
+    _same(pair, (1, 30, _ids(9, 1), 1), (2, 40, [7], 1), (0, 40, [9], 1))
+    for engine in pair:
+        engine.truncate(SeqId(0), 0)
+    _same(pair, (1, 39, [11], 1), (2, 41, [12], 1), (0, 0, _ids(20, 5), 1))
+
+
+def _eight_sequences(pair: Pair) -> None:
+    for seq in range(8):
+        _same(pair, (seq, 0, _ids(10 + 3 * seq, seq), 1))
+    for step in range(6):
+        _same(pair, *((seq, 10 + 3 * seq + step, [20 + seq + step], 1) for seq in range(8)))
+
+
+def _mixed(pair: Pair) -> None:
+    """Prefill, decode and every row of a span in one pass; then a cut and another continuation."""
+    _same(pair, (0, 0, _ids(20), 20), (1, 0, _ids(5, 1), 0))
+    _same(pair, (0, 20, [4], 1), (1, 5, _ids(30, 2), 3), (2, 0, _ids(8, 3), 1))
+    for engine in pair:
+        assert engine.truncate(SeqId(1), 12) == 12
+    _same(pair, (1, 12, _ids(7, 4), 1), (0, 21, [5], 1))
+
+
+SCENARIOS = [_prefill_and_decode, _shared_prefix, _eight_sequences, _mixed]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_engines_agree(made: Pair, scenario: Callable[[Pair], None]) -> None:
+    scenario(made)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_engines_agree_on_reference_models(
+    reference: Pair, scenario: Callable[[Pair], None]
+) -> None:
+    scenario(reference)
+
+
+def test_engines_agree_after_a_shift(made: Pair) -> None:
+    _same(made, (0, 0, _ids(60), 1))
+    for engine in made:
+        engine.shift(SeqId(0), 4, 24)
+    _same(made, (0, 40, [7], 1))
