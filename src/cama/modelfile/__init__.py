@@ -1,0 +1,1 @@
+"""Modelfiles: reading, writing, and creating models from them."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -355,7 +356,8 @@ def test_create_accepts_versions(
 
 
 def test_create_from_a_real_model(store: Store, shared_data: Path, folder: Path) -> None:
-    path = shared_data / "stories260K" / "stories260K-Q8_0.gguf"
+    path = folder / "stories.gguf"
+    shutil.copyfile(shared_data / "stories260K" / "stories260K-Q8_0.gguf", path)
     create_model(store, "stories", parse_modelfile(f"FROM {path}"), folder, ignore)
     model = store.get("stories")
     assert (model.family, model.quantization, model.parameter_size) == ("llama", "Q8_0", "260K")
