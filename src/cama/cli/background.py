@@ -7,6 +7,7 @@ commands that start one at the same time, the loser of the race for the port use
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from cama.client.client import Client
@@ -15,6 +16,10 @@ from cama.core.errors import ServerUnavailable
 from cama.core.settings import Address, Settings
 
 IDLE_EXIT_SECONDS = 300
+
+# -P: a module of the current folder must not stand in for one of ours.
+SERVE = (sys.executable, "-P", "-m", "cama", "serve", "--idle-exit", str(IDLE_EXIT_SECONDS))
+
 _START_SECONDS = 30.0
 _RACE_SECONDS = 2.0
 """How long after our server died another one, which holds the port, may take to answer."""
@@ -51,14 +56,14 @@ def is_local(address: Address) -> bool:
     return address.scheme == "http" and is_loopback(address.host)
 
 
-def start(settings: Settings) -> Client:
-    """Start a server in the background and wait until it answers."""
+def start(settings: Settings, command: Sequence[str] = SERVE) -> Client:
+    """Start a server in the background by ``command`` and wait until it answers."""
     log = _open_log(settings.home)
     offset = log.stat().st_size
     address = f"{settings.host.host}:{settings.host.port}"
     print(f"starting a server at {address} (log: {log}; it ends when idle)", file=sys.stderr)
     client = Client(settings.host.url)
-    process = _spawn(log)
+    process = _spawn(command, log)
     try:
         if not (_wait(client, process, _START_SECONDS) or _wait(client, None, _RACE_SECONDS)):
             raise ServerUnavailable(f"the server did not start: {_last_line(log, offset)}")
@@ -71,9 +76,7 @@ def start(settings: Settings) -> Client:
     return client
 
 
-def _spawn(log: Path) -> subprocess.Popen[bytes]:
-    # -P: a module of the current folder must not stand in for one of ours.
-    command = [sys.executable, "-P", "-m", "cama", "serve", "--idle-exit", str(IDLE_EXIT_SECONDS)]
+def _spawn(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as output:
         return subprocess.Popen(
             command,

@@ -1,19 +1,16 @@
 """The grammar of the command line, which is that of Go's pflag and cobra as Ollama's users know it.
 
-Typer declares the parameters and writes the help; this reads the arguments. Typer's own parser has
-other rules (``--think low`` would take the prompt's first word as its value), other texts and exit
-statuses, and it imports pydantic to turn a string into a string, which costs 70 ms.
+It reads what Typer declares. Typer's own parser has other rules (``--think low`` would take the
+prompt's first word as its value), other texts and exit statuses, and it imports pydantic to turn a
+string into a string, which costs 70 ms.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from typing import Any
 
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperOption
 
-from cama.cli.catalog import COMMANDS
 from cama.core.errors import InvalidOption
-from cama.core.settings import Settings
 
 _BOOLEANS = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
@@ -24,29 +21,7 @@ OPTIONAL_VALUES = {"think": "true"}
 """Options whose value only ``=`` can give, and what they mean without one."""
 
 
-class Command(TyperCommand):
-    """A command whose arguments are read by pflag's rules."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        words = _Words(self.params, args)
-        if words.wants_help:
-            print(ctx.get_help())
-            ctx.exit()
-        ctx.params = words.options | _arguments(self.params, words.positional)
-        return []
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        with formatter.section("Environment Variables"):
-            formatter.write_dl(environment(COMMANDS[str(self.name)].variables))
-
-
-def environment(variables: Sequence[str]) -> list[tuple[str, str]]:
-    """What each of these settings means."""
-    known = {item.metadata["variables"][0]: item.metadata["help"] for item in fields(Settings)}
-    return [(name, known[name]) for name in variables]
-
-
-class _Words:
+class Words:
     """The words after a command's name, sorted into options and positional arguments."""
 
     def __init__(self, params: Sequence[Any], words: Sequence[str]) -> None:
@@ -108,7 +83,7 @@ def _boolean(flag: str, text: str) -> bool:
     return _BOOLEANS[text]
 
 
-def _arguments(params: Sequence[Any], words: Sequence[str]) -> dict[str, Any]:
+def distribute(params: Sequence[Any], words: Sequence[str]) -> dict[str, Any]:
     """Distribute positional words; the last parameter may take all that are left."""
     arguments = [p for p in params if isinstance(p, TyperArgument)]
     _check_number(arguments, len(words))

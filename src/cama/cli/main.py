@@ -81,28 +81,11 @@ def _invoke(name: str, words: Sequence[str]) -> int:
     canonical = ALIASES.get(name, name)
     if canonical not in COMMANDS:
         raise InvalidOption(_unknown(name))
-    entry = COMMANDS[canonical]
-    function: Callable[..., None] = import_module(f"cama.cli.{entry.module}").command
+    function: Callable[..., None] = import_module(f"cama.cli.{COMMANDS[canonical].module}").command
+    # Only here: help and version do without Typer.
+    from cama.cli.command import invoke
 
-    import typer
-
-    from cama.cli.grammar import Command
-
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(
-        canonical,
-        cls=Command,
-        help=entry.summary,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )(function)
-    command = typer.main.get_command(app)
-    # Not command.main(): it has its own ideas of interrupts, broken pipes and statuses.
-    try:
-        with command.make_context(f"cama {canonical}", list(words)) as context:
-            command.invoke(context)
-    except typer.Exit as done:
-        return done.exit_code
-    return 0
+    return invoke(canonical, function, words)
 
 
 def _usage() -> str:

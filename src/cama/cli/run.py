@@ -21,7 +21,7 @@ _THINK: dict[str, bool | str] = {
 }  # fmt: skip
 
 
-def command(  # noqa: PLR0917 - one parameter per flag
+def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     prompt: Annotated[list[str] | None, typer.Argument(metavar="PROMPT")] = None,
     keepalive: Annotated[

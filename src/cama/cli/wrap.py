@@ -31,16 +31,18 @@ class WordWrap:
             self._start_line()
             return char
         width = _width(char)
-        if self._column + width <= self._limit or self._fills_line():
+        if self._column + width <= self._limit:
             return self._append(char, width)
         if char.isspace():
             self._start_line()
             return "\n"
+        if self._fills_line():
+            return self._append(char, width)
         return self._move_word() + self._append(char, width)
 
     def _fills_line(self) -> bool:
         """Whether the word began where the line did, so that a break cannot help."""
-        return self._word_width == self._column > 0 and not self._word[-1:].isspace()
+        return self._word_width == self._column > 0
 
     def _append(self, char: str, width: int) -> str:
         self._column += width

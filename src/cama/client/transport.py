@@ -68,8 +68,7 @@ class Transport:
                 error = problem(response.status, response.reason, _read(response))
                 error.fields["status_line"] = f"{response.status} {response.reason}".rstrip()
                 raise error
-            while line := _read_line(response):
-                yield _event(line)
+            yield from map(_event, _lines(response))
 
     def _connect(self, seconds: float | None) -> HTTPConnection:
         try:
@@ -121,21 +120,39 @@ def _read(response: HTTPResponse) -> bytes:
         body = response.read(_MAX_BYTES + 1)
     except (OSError, HTTPException) as error:
         raise _broken(error) from error
-    return _bounded(body)
+    _check_length(len(body))
+    return body
 
 
-def _read_line(response: HTTPResponse) -> bytes:
+def _lines(response: HTTPResponse) -> Iterator[bytes]:
+    """The lines of an answer as they come.
+
+    Not by ``readline``, which takes a connection that broke for the end of the answer.
+    """
+    parts: list[bytes] = []
+    n_bytes = 0
+    while piece := _read_some(response):
+        first, *others = piece.split(b"\n")
+        parts.append(first)
+        for other in others:
+            yield b"".join(parts)
+            parts, n_bytes = [other], 0
+        n_bytes += len(piece)
+        _check_length(n_bytes)
+    if any(parts):
+        yield b"".join(parts)
+
+
+def _read_some(response: HTTPResponse) -> bytes:
     try:
-        line = response.readline(_MAX_BYTES + 1)
+        return response.read1()
     except (OSError, HTTPException) as error:
         raise _broken(error) from error
-    return _bounded(line)
 
 
-def _bounded(data: bytes) -> bytes:
-    if len(data) > _MAX_BYTES:
+def _check_length(n_bytes: int) -> None:
+    if n_bytes > _MAX_BYTES:
         raise CamaError(f"the server's answer is longer than {_MAX_BYTES} bytes")
-    return data
 
 
 def _broken(error: Exception) -> ServerUnavailable:
