@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,25 @@ from cama.runner.handle import Runner, start_runner
 
 FAKE_CHILD = [sys.executable, str(Path(__file__).with_name("fake_child.py"))]
 
-StartFake = Callable[..., Awaitable[Runner]]
+StartFake = Callable[..., Coroutine[Any, Any, Runner]]
+
+
+def write_model(path: Path, script: str = "") -> None:
+    """A model file without weights, for the fake engine."""
+    metadata: dict[str, str | int | list[str]] = {
+        "general.architecture": "fake",
+        "fake.load": script,
+        "tokenizer.ggml.tokens": [*map(chr, range(256)), "<s>", "</s>", "<a>", "<b>"],
+        "tokenizer.ggml.eos_token_id": 257,
+    }
+    write_gguf(path, metadata, [])
 
 
 @pytest.fixture
 def make_spec(tmp_path: Path) -> Callable[..., ModelSpec]:
     def make(script: str = "", **load: Any) -> ModelSpec:
         path = tmp_path / f"{script or 'model'}.gguf"
-        tokens = [chr(byte) for byte in range(256)] + ["<s>", "</s>", "<a>", "<b>"]
-        metadata: dict[str, str | int | list[str]] = {
-            "general.architecture": "fake",
-            "fake.load": script,
-            "tokenizer.ggml.tokens": tokens,
-            "tokenizer.ggml.eos_token_id": 257,
-        }
-        write_gguf(path, metadata, [])
+        write_model(path, script)
         options = LoadOptions(**{"n_ctx": 512, "n_threads": 1, **load})
         return ModelSpec(name="fake:latest", path=path, digest="0", weights_bytes=1, load=options)
 

@@ -17,6 +17,7 @@ from cama.core.errors import (
     LoadFailed,
     PromptTooLong,
     RunnerCrashed,
+    RunnerError,
     UnsupportedModel,
 )
 from cama.core.generation import Chunk, Finish, Generation, Sampling
@@ -29,10 +30,13 @@ pytestmark = pytest.mark.e2e
 ENDLESS = Generation(prompt="go on", add_special=False)
 
 
-async def answer(runner: Runner, prompt: str, **options: int) -> tuple[str, Finish]:
+async def answer(runner: Runner, prompt: str, num_predict: int = -1) -> tuple[str, Finish]:
     text, finish = "", None
     generation = Generation(
-        prompt=prompt, add_special=False, sampling=Sampling(temperature=0), **options
+        prompt=prompt,
+        add_special=False,
+        num_predict=num_predict,
+        sampling=Sampling(temperature=0),
     )
     async for event in runner.generate(generation):
         if isinstance(event, Chunk):
@@ -136,9 +140,7 @@ async def test_a_runner_killed_in_mid_stream_fails_its_requests(start_fake: Star
     await anext(events)
     os.kill(runner.pid, signal.SIGKILL)
     with pytest.raises(RunnerCrashed, match=r"unexpectedly stopped.*\(killed by SIGKILL\)"):
-        async with asyncio.timeout(20):
-            async for _ in events:
-                pass
+        [_ async for _ in events]
     assert not runner.alive
 
 
@@ -150,11 +152,12 @@ async def test_a_failed_assertion_is_named_in_the_error(start_fake: StartFake) -
 
 async def test_a_bug_on_the_engine_thread_ends_the_runner(start_fake: StartFake) -> None:
     runner = await start_fake()
-    with pytest.raises((RunnerCrashed, EngineError)):
+    with pytest.raises(RunnerError):
         await answer(runner, "!bug")
+    while runner.alive:
+        await asyncio.sleep(0.01)
     with pytest.raises(RunnerCrashed, match="RuntimeError: a bug in the engine"):
         await answer(runner, "hello")
-    assert not runner.alive
 
 
 async def test_a_dead_runner_fails_every_call(start_fake: StartFake) -> None:
@@ -170,13 +173,6 @@ async def test_close_ends_and_reaps_the_process(start_fake: StartFake) -> None:
     assert not runner.alive
     assert not process_exists(runner.pid)
     await runner.close()
-
-
-async def test_close_kills_a_runner_that_does_not_listen(start_fake: StartFake) -> None:
-    runner = await start_fake()
-    os.kill(runner.pid, signal.SIGSTOP)
-    await runner.close()
-    assert not process_exists(runner.pid)
 
 
 @pytest.mark.parametrize(

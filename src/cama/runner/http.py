@@ -33,6 +33,7 @@ class Answer:
         length = headers.get(b"content-length")
         self._length = None if length is None else int(length)
         self._rest = b""
+        self._ended = False
 
     async def lines(self) -> list[bytes]:
         """The complete lines that arrived since the last call, at least one; none at the end."""
@@ -51,11 +52,13 @@ class Answer:
 
     async def _piece(self) -> bytes:
         """The next part of the body, empty at its end."""
+        if self._ended:
+            return b""
         if self._length is not None:
-            piece = await self._reader.readexactly(self._length)
-            self._length = 0
-            return piece
+            self._ended = True
+            return await self._reader.readexactly(self._length)
         size = int(await self._reader.readuntil(b"\r\n"), 16)
+        self._ended = not size
         return (await self._reader.readexactly(size + 2))[:-2]
 
 
@@ -86,7 +89,7 @@ class Endpoint:
             yield answer
         except (OSError, asyncio.IncompleteReadError) as error:
             raise Disconnected(str(error)) from error
-        except (asyncio.LimitOverrunError, ValueError, KeyError, TypeError) as error:
+        except (asyncio.LimitOverrunError, ValueError, LookupError, TypeError) as error:
             raise RunnerError(f"the model runner sent a malformed answer: {error}") from error
         finally:
             if writer is not None:
