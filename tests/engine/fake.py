@@ -19,6 +19,10 @@ N_VOCAB = 260
 Favourite = Callable[[tuple[int, ...]], int | None]
 """From the tokens of a sequence to the token that shall come next; None leaves it to the hash."""
 
+_READABLE: Logits = np.full(N_VOCAB, -8.0, np.float32)
+"""Added to the noise, so that it is ASCII and without an end."""
+_READABLE[32:127] = 0
+
 _MAGIC = b"FAKE"
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -152,7 +156,7 @@ class FakeEngine:
         state = _mix(keys * _MIX).sum(dtype=np.uint64)
         noise = _mix(np.arange(1, N_VOCAB + 1, dtype=np.uint64) * _MIX ^ state)
         row = (noise >> np.uint64(40)).astype(np.float32) / np.float32(1 << 21)  # 0 to 8
-        row[EOG] = -8.0  # an answer of noise has no end
+        row += _READABLE
         if self.favourite:
             token = self.favourite(tuple(cell.token for cell in cells))
             if token is not None:

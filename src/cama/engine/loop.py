@@ -54,6 +54,7 @@ class Loop:
         self._requests: dict[str, Request] = {}
         self._closed: RunnerError | None = None  # what late requests are told
         self._stopping = False
+        self._interrupting = False  # the engine may raise Interrupted once
         self._abortable: frozenset[Request] = frozenset()
 
     # Any thread
@@ -115,6 +116,7 @@ class Loop:
 
     def _interrupt(self) -> None:
         if isinstance(self._engine, Interruptible):
+            self._interrupting = True
             self._engine.interrupt()
 
     # The engine thread
@@ -218,6 +220,7 @@ class Loop:
         self._running.remove(request)
         self._release(request)
         self._waiting.appendleft(request)
+        self._head_must_wait = True
         _logger.debug("request %s waits for cells", request.id)
 
     def _release(self, request: Request) -> None:
@@ -233,17 +236,16 @@ class Loop:
         self._abortable = frozenset(request for request, n in parts if n > 1 or alone)
         try:
             return self._engine.forward(plan)
-        except Interrupted:
-            return None
         except CacheFull as error:
             self._relieve(error)
-            return None
         except EngineError as error:
-            for request, _ in parts:
-                self._fail(request, error)
-            return None
+            if not (isinstance(error, Interrupted) and self._interrupting):
+                for request, _ in parts:
+                    self._fail(request, error)
+            self._interrupting = False
         finally:
             self._abortable = frozenset()
+        return None
 
     def _relieve(self, error: CacheFull) -> None:
         """The engine had fewer cells than it said: give up one sequence after the other."""
@@ -256,24 +258,25 @@ class Loop:
 
     def _advance(self, parts: list[tuple[Request, int]], rows: Logits) -> None:
         now = self._clock()
-        row = 0
+        ready = []
         for request, n in parts:
             assert request.seq is not None
             request.n_cached += n
             if n > 1:
                 self._cache.hold(request.seq, request.reusable())
             if not request.pending:
-                self._sample(request, rows[row], now)
-                row += 1
+                ready.append(request)
+        # All rows are read before anything below touches the engine, whose memory they are.
+        tokens = [_sample(request, row) for request, row in zip(ready, rows, strict=True)]
+        for request, token in zip(ready, tokens, strict=True):
+            if isinstance(token, EngineError):
+                self._fail(request, token)
+            else:
+                self._extend(request, token, now)
 
-    def _sample(self, request: Request, row: Logits, now: float) -> None:
+    def _extend(self, request: Request, token: int, now: float) -> None:
         if not request.n_eval:
             request.first_token = now
-        try:
-            token = request.sampler.sample(row)
-        except EngineError as error:
-            self._fail(request, error)
-            return
         text, reason = request.push(token, self._piece, self._end_of_generation)
         if text:
             self._emit(request, request.chunk(text))
@@ -293,6 +296,7 @@ class Loop:
             _logger.debug("the cache cannot shift, tokens are evaluated again: %s", error)
             request.n_cached = self._cache.cut(request.seq, start)
         self._cache.hold(request.seq, request.reusable())
+        self._head_must_wait = False
 
     # Ends of requests
 
@@ -332,6 +336,13 @@ class Loop:
     def _emit(self, request: Request, event: Event | CamaError) -> None:
         if not request.cancelled and not _deliver(request.sink, event):
             self._cancel(request)
+
+
+def _sample(request: Request, row: Logits) -> int | EngineError:
+    try:
+        return request.sampler.sample(row)
+    except EngineError as error:
+        return error
 
 
 def _deliver(sink: Sink, event: Event | CamaError) -> bool:
