@@ -21,10 +21,12 @@ def change(session: Session, line: str) -> str:
 def _parameter(session: Session, value: str) -> str:
     from cama.modelfile.parameters import parse_parameter
 
-    name, *values = value.split()
+    name, *values = value.split() or [""]
     try:
         if not values:
-            raise InvalidOption(f"parameter '{name}' needs a value")
+            raise InvalidOption(
+                f"parameter '{name}' needs a value" if name else "name and value are missing"
+            )
         typed = [parse_parameter(name, text) for text in values]
     except InvalidOption as error:
         return f'Couldn\'t set parameter: "{error.message}"'

@@ -1,0 +1,57 @@
+"""``create``, up to where the model store takes over."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.conftest import Cama
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CAMA_MODELS", str(tmp_path / "models"))
+    return tmp_path
+
+
+def test_create_on_another_machine_is_unsupported(
+    cama: Cama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMA_HOST", "10.0.0.1")
+    assert cama("create", "m").err == (
+        "Error: creating a model on another machine (http://10.0.0.1:11434) is not supported yet\n"
+    )
+
+
+def test_create_does_not_quantize(cama: Cama) -> None:
+    assert cama("create", "m", "-q", "q4_0").err == (
+        "Error: quantizing while creating a model is not supported yet\n"
+    )
+
+
+def test_create_refuses_a_bad_name(cama: Cama) -> None:
+    assert cama("create", "a b").err == "Error: invalid model name: a b\n"
+
+
+def test_create_without_a_modelfile_takes_the_folder(cama: Cama) -> None:
+    outcome = cama("create", "m")
+    assert outcome.status == 1
+    assert outcome.err == (
+        "gathering model components\nError: no Modelfile or safetensors files found\n"
+    )
+
+
+def test_create_of_a_bad_modelfile_is_one_line(cama: Cama, folder: Path) -> None:
+    (folder / "Recipe").write_text("BAKE bread\n")
+    outcome = cama("create", "m", "-f", "Recipe")
+    assert outcome.status == 1
+    assert outcome.err.startswith("gathering model components\nError: (line 1): command must be")
+
+
+def test_create_makes_a_model(cama: Cama, folder: Path, shared_data: Path) -> None:
+    model = shared_data / "toy-ollama" / "ollama-gemma3.gguf"
+    (folder / "Modelfile").write_text(f"FROM {model}\nSYSTEM Be brief.\n")
+    outcome = cama("create", "made")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out == ""
+    assert outcome.err.splitlines()[-1] == "success"
