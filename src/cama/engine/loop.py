@@ -49,12 +49,12 @@ class Loop:
         self._arrivals = 0
         self._turn = 0
 
-        self._lock = threading.Lock()  # guards the three below
+        self._lock = threading.Lock()  # guards the four below
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         self._requests: dict[str, Request] = {}
         self._closed: RunnerError | None = None  # what late requests are told
+        self._n_interrupts = 0  # asked for, and not yet seen as Interrupted
         self._stopping = False
-        self._interrupting = False  # the engine may raise Interrupted once
         self._abortable: frozenset[Request] = frozenset()
 
     # Any thread
@@ -116,8 +116,15 @@ class Loop:
 
     def _interrupt(self) -> None:
         if isinstance(self._engine, Interruptible):
-            self._interrupting = True
+            with self._lock:
+                self._n_interrupts += 1
             self._engine.interrupt()
+
+    def _was_asked_for(self, error: EngineError) -> bool:
+        with self._lock:
+            asked = isinstance(error, Interrupted) and self._n_interrupts > 0
+            self._n_interrupts -= asked
+        return asked
 
     # The engine thread
 
@@ -239,10 +246,9 @@ class Loop:
         except CacheFull as error:
             self._relieve(error)
         except EngineError as error:
-            if not (isinstance(error, Interrupted) and self._interrupting):
+            if not self._was_asked_for(error):
                 for request, _ in parts:
                     self._fail(request, error)
-            self._interrupting = False
         finally:
             self._abortable = frozenset()
         return None
