@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -73,7 +73,6 @@ class Header:
     unit: Any
     names: tuple[str, ...]
     inherited: frozenset[str] = frozenset()
-    structs: dict[str, Cursor] = field(default_factory=dict)
 
     @cached_property
     def cursors(self) -> list[Cursor]:
@@ -102,23 +101,17 @@ class Header:
                 words = [_c_type(t) for t in types]
                 yield f"{cursor.spelling} = CFUNCTYPE({', '.join(words)})"
 
+    @cached_property
+    def structs(self) -> dict[str, Cursor]:
+        """The structures that are bound."""
+        found = (c for c in self.cursors if c.kind is CursorKind.STRUCT_DECL and c.is_definition())
+        return {c.spelling: c for c in found if _is_plain(c)}
+
     def structures(self) -> Iterator[str]:
-        for cursor in self.cursors:
-            if cursor.kind is CursorKind.STRUCT_DECL and cursor.is_definition():
-                try:
-                    yield self._structure(cursor)
-                except Unbindable:
-                    continue
-                self.structs[cursor.spelling] = cursor
+        yield from map(self._structure, self.structs.values())
 
     def _structure(self, cursor: Cursor) -> str:
-        members = list(cursor.get_children())
-        kinds = {member.kind for member in members}
-        if UNWANTED.fullmatch(cursor.spelling) or CursorKind.UNION_DECL in kinds:
-            raise Unbindable
-        if not cursor.spelling or "(" in cursor.spelling:
-            raise Unbindable
-        fields = [m for m in members if m.kind is CursorKind.FIELD_DECL]
+        fields = list(cursor.type.get_fields())
         notes = [f"    {_name(m)}: {_python_type(m.type)}" for m in fields]
         pairs = [f'        ("{_name(m)}", {_c_type(m.type)}),' for m in fields]
         body = [*notes, "    _fields_ = [", *pairs, "    ]"]
@@ -132,6 +125,11 @@ class Header:
                     yield f"    {cursor.spelling}: {_signature(cursor, known)}"
                 except Unbindable:
                     continue
+
+
+def _is_plain(struct: Cursor) -> bool:
+    has_union = any(m.kind is CursorKind.UNION_DECL for m in struct.get_children())
+    return not (has_union or struct.is_anonymous() or UNWANTED.fullmatch(struct.spelling))
 
 
 def _name(cursor: Cursor) -> str:
@@ -290,18 +288,23 @@ def _ggml_version() -> str:
     return str(library.ggml_version().decode())
 
 
-def generate() -> dict[str, str]:
-    """File name -> text of every generated module."""
+def headers() -> tuple[Header, Header]:
+    """What is bound of libggml, and of libllama."""
     include = _library_folder().parent.parent / "include"
-    package, ggml = importlib.metadata.version(PACKAGE), _ggml_version()
     names = ("ggml.h", "ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h")
     base = Header(_parse(include, *names), names)
+    inherited = frozenset(base.structs)
+    return base, Header(_parse(include, "llama.h"), ("llama.h",), inherited)
+
+
+def generate() -> dict[str, str]:
+    """File name -> text of every generated module."""
+    package, ggml = importlib.metadata.version(PACKAGE), _ggml_version()
     about = f"{{}} as {PACKAGE} {package} ships it, ggml {ggml}."
     versions = [f'GGML_VERSION = "{ggml}"', f'LLAMA_CPP_PYTHON_VERSION = "{package}"']
-    text = _module(base, "Ggml", versions, about.format("libggml"))
-    llama = Header(_parse(include, "llama.h"), ("llama.h",), frozenset(base.structs))
+    base, llama = headers()
     return {
-        "_abi.py": text,
+        "_abi.py": _module(base, "Ggml", versions, about.format("libggml")),
         "_llama_abi.py": _module(llama, "Llama", [], about.format("libllama")),
     }
 
