@@ -170,6 +170,8 @@ def test_closed_engine_refuses_to_work(tiny: LlamaEngine) -> None:
         tiny.forward(Plan((Span(A, 0, (5,), 1),)))
     with pytest.raises(EngineError, match="closed"):
         tiny.truncate(A, 0)
+    with pytest.raises(EngineError, match="closed"):
+        tiny.tokenizer.piece(5)
 
 
 # Saved states

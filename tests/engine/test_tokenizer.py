@@ -93,7 +93,7 @@ def test_tokenizer_knows_its_special_tokens(
 def test_tokenizer_survives_a_long_word(vocabulary: tuple[str, LlamaTokenizer]) -> None:
     _, tokenizer = vocabulary
     ids = tokenizer.encode("a" * 100_000, add_special=False, parse_special=False)
-    assert tokenizer.decode(ids).strip() in ("a" * 100_000, "")
+    assert tokenizer.decode(ids).strip() == "a" * 100_000
 
 
 def test_tokenizer_is_what_the_engines_promise(small: LlamaTokenizer) -> None:

@@ -3,24 +3,24 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from cama.core.errors import CacheFull, EngineError, Interrupted, UnsupportedModel
+from cama.core.errors import CacheFull, EngineError, Interrupted
 from cama.core.load import LoadOptions
 from cama.engine.base import EngineInfo, Logits, Plan, SeqId
 from cama.engine.llama import state
 from cama.engine.llama.batch import Batch, logits_of
 from cama.engine.llama.memory import Memory
 from cama.engine.llama.model import (
+    architecture,
     check_generates,
     device_names,
+    identity,
     is_recurrent,
-    metadata,
     open_context,
     open_model,
 )
 from cama.engine.plan_check import check_plan, check_sequence
 from cama.engine.threads import default_threads
 from cama.engine.tokenizer import LlamaTokenizer
-from cama.ggml._abi import LLAMA_CPP_PYTHON_VERSION
 from cama.ggml.abort import AbortFlag
 from cama.ggml.llama import llama
 from cama.gguf import GGUFFile
@@ -38,50 +38,49 @@ class LlamaEngine:
         self._model, self._context = model, 0
         self._abort = AbortFlag()
         try:
-            self._open(load, reason)
+            self.tokenizer = LlamaTokenizer.of_model(model)
+            self._open_context(load)
         except BaseException:
-            self.close()
+            self._free()
             raise
+        self._batch = Batch(load.n_batch)
+        self._identity = identity(model, load)
+        self.info = self._describe(load, reason)
 
-    def _open(self, load: LoadOptions, reason: str) -> None:
+    def _open_context(self, load: LoadOptions) -> None:
         library, model = llama(), self._model
-        architecture = metadata(model, "general.architecture")
-        check_generates(model, architecture)
+        check_generates(model)
         recurrent = is_recurrent(model)
         # a running state is large, and there is one for each sequence
-        n_seq_max = max(1, load.n_parallel) if recurrent else N_SEQ_MAX
-        n_threads = load.n_threads or default_threads()
+        self._n_seq_max = max(1, load.n_parallel) if recurrent else N_SEQ_MAX
         # an aborted pass would leave a running state in the middle of it
         abort = None if recurrent else self._abort
-        self._context = open_context(model, load, n_seq_max, n_threads, abort)
-        if not library.llama_get_memory(self._context):
-            raise UnsupportedModel(f"{architecture} models embed text, they do not continue it")
-        n_ctx_train = library.llama_model_n_ctx_train(model)
-        self.tokenizer = LlamaTokenizer.of_model(model)
+        self._n_threads = load.n_threads or default_threads()
+        self._context = open_context(model, load, self._n_seq_max, self._n_threads, abort)
         self._memory = Memory(
-            self._context, n_seq_max,
-            is_recurrent=recurrent, window=library.llama_model_n_swa(model),
-        )  # fmt: skip
-        self._batch = Batch(load.n_batch)
-        self.info = EngineInfo(
+            self._context,
+            spare=self._n_seq_max,
+            is_recurrent=recurrent,
+            window=library.llama_model_n_swa(model),
+        )
+
+    def _describe(self, load: LoadOptions, reason: str) -> EngineInfo:
+        library, model = llama(), self._model
+        n_ctx_train = library.llama_model_n_ctx_train(model)
+        return EngineInfo(
             engine="llama",
             reason=reason,
-            architecture=architecture,
+            architecture=architecture(model),
             n_ctx_train=n_ctx_train,
             n_ctx=load.context_for(n_ctx_train),
             n_cells=self._memory.cells.n_cells,
             n_batch=load.n_batch,
-            n_seq_max=n_seq_max,
+            n_seq_max=self._n_seq_max,
             n_vocab=self.tokenizer.n_tokens,
             n_embd=library.llama_model_n_embd(model),
-            n_threads=n_threads,
+            n_threads=self._n_threads,
             devices=device_names(load),
         )
-        facts = (
-            architecture, library.llama_model_n_layer(model), library.llama_model_size(model),
-            library.llama_model_n_params(model), load.cache_type, LLAMA_CPP_PYTHON_VERSION,
-        )  # fmt: skip
-        self._identity = ":".join(map(str, facts))
 
     @classmethod
     def open(
@@ -155,6 +154,10 @@ class LlamaEngine:
             self._abort.set()
 
     def close(self) -> None:
+        self.tokenizer.close()  # it reads the vocabulary of the model
+        self._free()
+
+    def _free(self) -> None:
         context, self._context = self._context, 0
         model, self._model = self._model, 0
         if context:

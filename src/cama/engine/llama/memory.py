@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from cama.core.errors import EngineError
+from cama.core.errors import EngineError, UnsupportedModel
 from cama.engine.base import Plan
 from cama.engine.cells import Cells
 from cama.ggml.llama import llama
@@ -17,6 +17,8 @@ class Memory:
 
     def __init__(self, context: int, spare: int, *, is_recurrent: bool, window: int) -> None:
         self._memory = llama().llama_get_memory(context)
+        if not self._memory:
+            raise UnsupportedModel("the model embeds text, it does not continue it")
         self._spare = spare
         self._is_recurrent = is_recurrent
         self._window = window

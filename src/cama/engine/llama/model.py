@@ -11,6 +11,7 @@ from cama.ggml._abi import (
     GGML_BACKEND_DEVICE_TYPE_IGPU,
     GGML_TYPE_F16,
     GGML_TYPE_F32,
+    LLAMA_CPP_PYTHON_VERSION,
 )
 from cama.ggml._llama_abi import (
     LLAMA_FLASH_ATTN_TYPE_AUTO,
@@ -64,13 +65,13 @@ def open_context(
     return new_context(model, params)
 
 
-def check_generates(model: int, architecture: str) -> None:
+def check_generates(model: int) -> None:
     """Raise UnsupportedModel for models that do not continue a text from left to right."""
     library = llama()
     if library.llama_model_has_encoder(model) or not library.llama_model_has_decoder(model):
-        raise UnsupportedModel(f"{architecture} models have an encoder, which is not supported")
+        raise UnsupportedModel(f"{architecture(model)} has an encoder, which is not supported")
     if library.llama_model_is_diffusion(model):
-        raise UnsupportedModel(f"{architecture} models generate by diffusion")
+        raise UnsupportedModel(f"{architecture(model)} writes by diffusion, not left to right")
 
 
 def is_recurrent(model: int) -> bool:
@@ -79,11 +80,22 @@ def is_recurrent(model: int) -> bool:
     return library.llama_model_is_recurrent(model) or library.llama_model_is_hybrid(model)
 
 
-def metadata(model: int, key: str) -> str:
-    """A scalar of the file's metadata as text; empty when it is missing."""
+def architecture(model: int) -> str:
     buffer = ctypes.create_string_buffer(256)
-    llama().llama_model_meta_val_str(model, key.encode(), address_of(buffer), len(buffer))
+    llama().llama_model_meta_val_str(
+        model, b"general.architecture", address_of(buffer), len(buffer)
+    )
     return buffer.value.decode(errors="replace")
+
+
+def identity(model: int, load: LoadOptions) -> str:
+    """What must be equal for a saved state to fit."""
+    library = llama()
+    facts = (
+        architecture(model), library.llama_model_n_layer(model), library.llama_model_size(model),
+        library.llama_model_n_params(model), load.cache_type, LLAMA_CPP_PYTHON_VERSION,
+    )  # fmt: skip
+    return ":".join(map(str, facts))
 
 
 def device_names(load: LoadOptions) -> tuple[str, ...]:
