@@ -39,9 +39,10 @@ BLOCKING = re.compile(
     re.VERBOSE,
 )
 # Not bound: what other parts of Cama do themselves, and interfaces that nothing here calls
-# (one is declared but not exported).
+# (one is declared but not exported, one has the name of a structure).
 UNWANTED = re.compile(
     r"""ggml_opt_\w+ | ggml_backend_meta_\w+ | ggml_abort | ggml_threadpool_get_n_threads
+    | ggml_backend_graph_copy\w*
     | llama_(?:sampler|opt|perf|batch_ext)\w* | llama_process | llama_set_sampler
     | LLAMA_MODEL_META_KEY_\w+ | llama_get_sampled_\w+ | llama_model_init_from_user
     | llama_model_set_tensor_data_t | llama_embd | llama_token_data\w* | llama_logit_bias""",

@@ -490,19 +490,6 @@ class ggml_backend_feature(Structure):
     ]
 
 
-class ggml_backend_graph_copy(Structure):
-    buffer: Address
-    ctx_allocated: Address
-    ctx_unallocated: Address
-    graph: Address
-    _fields_ = [
-        ("buffer", c_size_t),
-        ("ctx_allocated", c_size_t),
-        ("ctx_unallocated", c_size_t),
-        ("graph", c_size_t),
-    ]
-
-
 class ggml_cplan(Structure):
     work_size: size_t
     work_data: Address
@@ -1019,8 +1006,6 @@ class Ggml(Binding):
     ggml_backend_sched_synchronize: Blocking[[Pointer], None]
     ggml_backend_sched_reset: Callable[[Pointer], None]
     ggml_backend_sched_set_eval_callback: Blocking[[Pointer, Pointer, Pointer], None]
-    ggml_backend_graph_copy: Callable[[Pointer, Pointer], ggml_backend_graph_copy]
-    ggml_backend_graph_copy_free: Callable[[ggml_backend_graph_copy], None]
     ggml_backend_compare_graph_backend: Blocking[[Pointer, Pointer, Pointer, Pointer, Pointer, Pointer, size_t], bool]
     ggml_backend_tensor_alloc: Callable[[Pointer, Pointer, Pointer], i32]
     ggml_backend_view_init: Callable[[Pointer], i32]
