@@ -76,7 +76,7 @@ def problem_body(error: Exception) -> dict[str, str]:
 async def on_cama_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, CamaError)
     status = status_of(error)
-    if status >= 500:
+    if status >= 500 and not isinstance(error, InvalidInput):
         _log.warning("%s %s: %s", request.method, request.url.path, error.message)
     headers = {"Retry-After": str(_RETRY_SECONDS)} if isinstance(error, QueueFull) else None
     return JSON(problem_body(error), status, headers)

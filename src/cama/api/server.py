@@ -54,6 +54,7 @@ async def _serve(settings: Settings, listener: socket.socket, idle_exit: float |
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
