@@ -12,7 +12,7 @@ from cama.cli.history import LineHistory
 
 _PROMPT = ">>> "
 _CONTINUATION = "... "
-_PLACEHOLDER = FormattedText([("fg:ansibrightblack", "Send a message (/? for help)")])
+_HINT = FormattedText([("fg:ansibrightblack", "Send a message (/? for help)")])
 _TAB = " " * 8
 
 
@@ -38,7 +38,11 @@ class LineEditor:
         """One entry. Raises KeyboardInterrupt on Ctrl-C and EOFError on Ctrl-D."""
         if is_continued:
             return self._session.prompt(_CONTINUATION, placeholder="")
-        return self._session.prompt(_PROMPT, placeholder=_PLACEHOLDER)
+        return self._session.prompt(_PROMPT, placeholder=self._hint)
+
+    def _hint(self) -> FormattedText:
+        """Gone when the line is left empty, so that it does not stay on the screen."""
+        return FormattedText() if self._session.app.is_done else _HINT
 
 
 def _keys() -> KeyBindings:

@@ -117,7 +117,7 @@ def _unexpected(error: Exception) -> str:
     settings = _settings()
     if settings.debug:
         traceback.print_exc()
-    text = f"unexpected {type(error).__name__}: {error}"
+    text = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
     log = settings.home / "logs" / "cli.log"
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from cama.cli.background import connect
 from cama.cli.reference import model_reference
 from cama.cli.session import Session
 from cama.cli.terminal import is_terminal
+from cama.client.client import Client
 from cama.core.duration import parse_duration
 from cama.core.errors import CamaError, InvalidOption
 from cama.core.settings import Settings
@@ -51,14 +52,15 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     )
     settings = Settings.load()
     text = question(prompt or (), sys.stdin)
-    facts = connect(settings).show(session.model)
+    client = connect(settings)
+    facts = client.show(session.model)
     session.describe(facts)
     if text is None and is_terminal(sys.stdout):
         from cama.cli.repl import converse
 
         converse(settings, session, facts)
     else:
-        _answer(settings, session, text or "")
+        _answer(client, session, text or "")
 
 
 def question(words: Sequence[str], stdin: TextIO | None) -> str | None:
@@ -72,9 +74,9 @@ def question(words: Sequence[str], stdin: TextIO | None) -> str | None:
     return " ".join([piped, *words] if piped else words)
 
 
-def _answer(settings: Settings, session: Session, prompt: str) -> None:
+def _answer(client: Client, session: Session, prompt: str) -> None:
     try:
-        talk.generate(connect(settings), session, prompt)
+        talk.generate(client, session, prompt)
     except KeyboardInterrupt:
         print()  # asked for, and done: not an error
 

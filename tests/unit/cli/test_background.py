@@ -2,9 +2,11 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +45,9 @@ def serving(settings: Settings) -> Iterator[tuple[str, ...]]:
     yield (sys.executable, "-c", _SERVER, str(settings.host.port))
     for line in (settings.home / "logs" / "server.log").read_text().splitlines():
         if line.startswith("pid "):
-            os.kill(int(line.split()[1]), signal.SIGTERM)
+            pid = int(line.split()[1])
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
 
 
 def test_start_waits_until_the_server_answers(
@@ -164,3 +168,26 @@ def test_no_server_is_started_for_others_to_reach(
     assert outcome.status == 1
     assert outcome.err.startswith("Error: could not connect to cama server at ")
     assert outcome.err.endswith(", run 'cama serve' to start it\n")
+
+
+@pytest.mark.e2e
+def test_real_server_answers_and_ends_when_idle(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CAMA_HOST", settings.host.url)
+    monkeypatch.setenv("CAMA_MODELS", str(settings.home / "models"))
+    client = background.start(settings, (*background.SERVE[:-1], "1"))
+    assert client.tags() == []
+    deadline = time.monotonic() + 30
+    while _listens(settings.host.port) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not client.is_up()
+
+
+def _listens(port: int) -> bool:
+    """Whether the port is open; a request would keep the server from being idle."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
