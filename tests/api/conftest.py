@@ -1,6 +1,7 @@
 """An application over a store of tiny models."""
 
 import json
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,24 @@ CALLING_TEMPLATE = (
 Create = Callable[..., None]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """Models with chat templates, and ``base`` and ``embedder`` without."""
-    found = Store(tmp_path / "models")
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with GGUF files and a store that has them; made once, to be copied."""
+    folder = tmp_path_factory.mktemp("made")
+    store = Store(folder / "models")
     templates = {"chatty": CHAT_TEMPLATE, "strict": STRICT_TEMPLATE, "caller": CALLING_TEMPLATE}
     for name, template in templates.items():
-        write(found, tmp_path, name, {"tokenizer.chat_template": template})
-    write(found, tmp_path, "base", {})
-    write(found, tmp_path, "embedder", {"llama.pooling_type": U32(1)})
-    return found
+        write(store, folder, name, {"tokenizer.chat_template": template})
+    write(store, folder, "base", {})
+    write(store, folder, "embedder", {"llama.pooling_type": U32(1)})
+    return folder
+
+
+@pytest.fixture
+def store(models: Path, tmp_path: Path) -> Store:
+    """Models with chat templates, and ``base`` and ``embedder`` without."""
+    shutil.copytree(models, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return Store(tmp_path / "models")
 
 
 def write(store: Store, folder: Path, name: str, metadata: dict[str, Any]) -> None:

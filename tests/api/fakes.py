@@ -65,6 +65,7 @@ class FakeRunner:
         try:
             for event in self.script:
                 await self.going.wait()
+                await asyncio.sleep(0)  # as a real one, it lets others run
                 if isinstance(event, CamaError):
                     raise event
                 yield event

@@ -1,0 +1,117 @@
+import httpx
+import pytest
+
+from cama import __version__
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_root_says_that_a_server_is_there(api: httpx.AsyncClient, method: str) -> None:
+    response = await api.request(method, "/")
+    assert response.status_code == 200
+    assert response.text == ("Ollama is running" if method == "GET" else "")
+    assert response.headers["content-type"].startswith("text/plain")
+
+
+async def test_version_is_camas(api: httpx.AsyncClient) -> None:
+    assert (await api.get("/api/version")).json() == {"version": __version__}
+
+
+async def test_status_tells_that_there_is_no_cloud(api: httpx.AsyncClient) -> None:
+    assert (await api.get("/api/status")).json() == {"cloud": {"disabled": True, "source": "none"}}
+
+
+@pytest.mark.parametrize("path", ["/nope", "/api", "/api/tags/", "/api/generate/x"])
+async def test_an_unknown_path_is_a_404_in_plain_text(api: httpx.AsyncClient, path: str) -> None:
+    response = await api.get(path)
+    assert (response.status_code, response.text) == (404, "404 page not found")
+    assert response.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/generate"),
+        ("POST", "/api/tags"),
+        ("HEAD", "/api/ps"),
+        ("POST", "/api/delete"),
+        ("OPTIONS", "/api/chat"),
+    ],
+)
+async def test_a_wrong_method_is_a_405_in_plain_text(
+    api: httpx.AsyncClient, method: str, path: str
+) -> None:
+    # An address, for OPTIONS on a local name is answered by the host check.
+    response = await api.request(method, path)
+    assert response.status_code == 405
+    assert response.text == ("" if method == "HEAD" else "405 method not allowed")
+    assert response.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/pull"),
+        ("POST", "/api/push"),
+        ("POST", "/api/create"),
+        ("POST", "/api/embed"),
+        ("POST", "/api/embeddings"),
+        ("POST", "/api/blobs/sha256:00"),
+        ("HEAD", "/api/blobs/sha256:00"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/v1/models"),
+    ],
+)
+async def test_a_route_that_is_not_there_yet_says_so(
+    api: httpx.AsyncClient, method: str, path: str
+) -> None:
+    response = await api.request(method, path)
+    assert response.status_code == 501
+    if method != "HEAD":
+        error = f"{path} is not available in this version of Cama"
+        assert response.json() == {"error": error}
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b"", "missing request body"),
+        (b" \n", "missing request body"),
+        (b'{"model": ', "unexpected EOF"),
+        (b"{x", "invalid character 'x' looking for beginning of object key string"),
+        (b"[]", "json: cannot unmarshal array into Go value of type object"),
+        (b"null", "model is required"),
+        (b'{"model": 5}', "ChatRequest.model of type string"),
+    ],
+)
+async def test_a_bad_body_is_a_400(api: httpx.AsyncClient, body: bytes, text: str) -> None:
+    response = await api.post("/api/chat", content=body)
+    assert response.status_code == 400
+    assert text in response.json()["error"]
+
+
+async def test_a_body_counts_whatever_its_type_and_what_follows(api: httpx.AsyncClient) -> None:
+    response = await api.post(
+        "/api/show",
+        content=b'{"MODEL": "chatty", "unknown": [1]} and more',
+        headers={"Content-Type": "text/plain"},
+    )
+    assert response.status_code == 200
+
+
+async def test_a_huge_body_is_a_413(
+    api: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cama.api.body.MAX_BODY_BYTES", 10)
+    response = await api.post("/api/show", json={"model": "chatty"})
+    assert response.status_code == 413
+    assert response.json() == {"error": "the request body is larger than 10 bytes"}
+
+
+async def test_a_long_body_is_decoded_like_a_short_one(api: httpx.AsyncClient) -> None:
+    response = await api.post("/api/show", json={"model": "chatty", "padding": "x" * (1 << 20)})
+    assert response.status_code == 200
+
+
+async def test_json_can_be_put_into_html(api: httpx.AsyncClient) -> None:
+    response = await api.request("DELETE", "/api/delete", json={"model": "<b>&"})
+    assert b'name \\"\\u003cb\\u003e\\u0026\\" is invalid' in response.content
