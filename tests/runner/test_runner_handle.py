@@ -232,3 +232,48 @@ async def test_a_command_that_is_no_runner_fails_the_load(
     command = [sys.executable, "-c", "raise SystemExit('error: not today')"]
     with pytest.raises(LoadFailed, match="error: not today"):
         await start_runner(make_spec(), load_timeout=60, command=command)
+
+
+@pytest.mark.parametrize("words", ["hello", "[]", '{"port": null}'])
+async def test_a_runner_that_says_anything_but_its_port_fails_the_load(
+    make_spec: Callable[..., ModelSpec], words: str
+) -> None:
+    command = [sys.executable, "-c", f"print({words!r})"]
+    with pytest.raises(LoadFailed, match="instead of its port"):
+        await start_runner(make_spec(), load_timeout=60, command=command)
+
+
+async def test_a_runner_that_cannot_be_executed_fails_the_load(
+    make_spec: Callable[..., ModelSpec],
+) -> None:
+    with pytest.raises(LoadFailed, match="cannot start a model runner: No such file"):
+        await start_runner(make_spec(), load_timeout=60, command=["/nowhere/python"])
+
+
+def test_a_runner_serves_under_uvloop(make_spec: Callable[..., ModelSpec]) -> None:
+    async def whole_life() -> str:
+        runner = await start_runner(make_spec(), load_timeout=60, command=FAKE_CHILD)
+        text, _ = await answer(runner, "hello")
+        await runner.close()
+        assert not runner.alive
+        with pytest.raises(LoadFailed, match="exit status 7"):
+            await start_runner(make_spec("exit"), load_timeout=60, command=FAKE_CHILD)
+        return text
+
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(whole_life()) == " world"
+
+
+def test_killed_runners_are_noticed_under_uvloop(make_spec: Callable[..., ModelSpec]) -> None:
+    async def killed() -> None:
+        runner = await start_runner(make_spec(), load_timeout=60, command=FAKE_CHILD)
+        events = runner.generate(ENDLESS)
+        await anext(events)
+        os.kill(runner.pid, signal.SIGKILL)
+        [_ async for _ in events]
+
+    uvloop = pytest.importorskip("uvloop")
+    died = pytest.raises(RunnerCrashed, match="killed by SIGKILL")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, died:
+        runner.run(killed())

@@ -124,8 +124,9 @@ async def start_runner(
 ) -> Runner:
     """Start a process, load ``spec`` in it, and return when it is ready.
 
-    ``load_timeout`` bounds the seconds in which the load makes no progress. Raises LoadFailed, or
-    what the child reports (InvalidModelFile, UnsupportedModel ...). No process is left behind.
+    ``load_timeout`` bounds the seconds in which the load makes no progress; 0 or less is no bound.
+    Raises LoadFailed, or what the child reports (InvalidModelFile, UnsupportedModel ...). No
+    process is left behind. ``command`` replaces the command line of the child.
     """
     config = RunnerConfig(
         model_path=spec.path, load=spec.load, secret=secrets.token_urlsafe(32), debug=debug
@@ -153,7 +154,7 @@ class _Loading:
         self._timeout = timeout
         self._report = progress
         self._seen = Health(status="starting")
-        self._moved_at = time.monotonic()
+        self._started_at = self._moved_at = time.monotonic()
 
     async def wait(self) -> tuple[RunnerInfo, Endpoint]:
         try:
@@ -167,21 +168,25 @@ class _Loading:
             raise self._stalled() from None
 
     async def _port(self) -> int:
-        async with asyncio.timeout(self._timeout):
+        async with asyncio.timeout(self._remaining()):
             port = await self._child.port()
         if port is None:
             raise Disconnected("the runner ended before it listened")
         return port
 
     async def _is_ready(self, endpoint: Endpoint) -> bool:
-        remaining = self._moved_at + self._timeout - time.monotonic()
-        async with asyncio.timeout(max(remaining, 0)):
+        async with asyncio.timeout(self._remaining()):
             health = Health(**await endpoint.call("GET", "/health"))
         if health != self._seen:
             self._moved(health)
         if health.status == "failed":
             raise from_dict(health.error or {"message": "the model runner gave no reason"})
         return health.status == "ready"
+
+    def _remaining(self) -> float | None:
+        if self._timeout <= 0:
+            return None
+        return max(self._moved_at + self._timeout - time.monotonic(), 0)
 
     def _moved(self, health: Health) -> None:
         self._seen = health
@@ -192,7 +197,7 @@ class _Loading:
     def _pause(self) -> float:
         """Short while a small model may be ready at any moment, longer for one that takes time."""
         shortest, longest = _POLL_SECONDS
-        return min(max(shortest, (time.monotonic() - self._moved_at) / 10), longest)
+        return min(max(shortest, (time.monotonic() - self._started_at) / 10), longest)
 
     async def _died(self) -> LoadFailed:
         await self._child.wait(EXIT_SECONDS)

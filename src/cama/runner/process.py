@@ -43,8 +43,8 @@ class ChildProcess:
                 stdout=PIPE,
                 stderr=PIPE,
                 env=child_environment(config.load, os.environ),
-                # A group of its own: Ctrl-C in a terminal reaches the server alone.
-                process_group=0,
+                # Ctrl-C in a terminal reaches the server alone.
+                start_new_session=True,
             )
         except OSError as error:
             raise LoadFailed(f"cannot start a model runner: {error.strerror}") from error
@@ -64,7 +64,10 @@ class ChildProcess:
         """The port that the runner listens on; None when it ended without naming one."""
         assert self._process.stdout is not None
         line = await self._process.stdout.readline()
-        return int(json.loads(line)["port"]) if line else None
+        try:
+            return int(json.loads(line)["port"]) if line else None
+        except (ValueError, LookupError, TypeError):
+            raise LoadFailed(f"the model runner said {line[:80]!r} instead of its port") from None
 
     async def wait(self, seconds: float) -> bool:
         """Wait for the end, but not longer than ``seconds``; says whether it came."""
