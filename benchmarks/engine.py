@@ -212,11 +212,10 @@ def main() -> None:
     parser.add_argument("--contended", action="store_true", help="decode beside busy processes")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
-    wanted = child_environment(options(), os.environ)
-    if any(os.environ.get(key) != value for key, value in wanted.items()):
-        # OpenMP reads its settings when it is loaded, so a runner's must be there from the start
+    if "GOMP_SPINCOUNT" not in os.environ:
+        # OpenMP reads its settings when it is loaded: start again with those of a runner
         command = [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]]
-        os.execve(sys.executable, command, wanted)
+        os.execve(sys.executable, command, child_environment(options(), os.environ))
     if not arguments.json:
         print(
             f"{'model':24} {'measure':26} {'native':>10} {'libllama':>10} {'unit':6} {'ratio':>8}"

@@ -26,8 +26,8 @@ EngineName = Literal["native", "llama", "fake"]
 class Span:
     """Consecutive tokens of one sequence; a decode step is a span of one token.
 
-    ``start`` is the position of the first; it must be the sequence's length in the cache. Logits are wanted for the last
-    ``n_outputs`` tokens (0 to ``len(tokens)``).
+    ``start`` is the position of the first; it must be the sequence's length in the cache. Logits
+    are wanted for the last ``n_outputs`` tokens (0 to ``len(tokens)``).
     """
 
     seq: SeqId
@@ -86,7 +86,7 @@ class Tokenizer(Protocol):
     def encode(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
 
     def piece(self, token: int) -> bytes:
-        """The bytes that ``token`` adds to a text, perhaps part of a character; control tokens none."""
+        """The bytes that ``token`` adds to a text: perhaps part of a character, perhaps none."""
 
     def decode(self, tokens: Sequence[int]) -> str: ...
 
@@ -113,7 +113,7 @@ class Engine(Protocol):
         """
 
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
-        """Let the empty ``target`` see the first ``length`` cells of ``source``; nothing is copied."""
+        """Let the empty ``target`` see the first ``length`` cells of ``source``, uncopied."""
 
     def truncate(self, seq: SeqId, length: int) -> int:
         """Forget positions >= ``length``.

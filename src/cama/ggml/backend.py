@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cama.core.errors import EngineError, Interrupted
 from cama.ggml import _abi
+from cama.ggml.abort import AbortFlag
 from cama.ggml.graph import Graph
 from cama.ggml.library import ggml
 from cama.ggml.tensor import Tensor
@@ -44,26 +45,16 @@ def _describe(address: int) -> Device:
 
 
 class Backend:
-    """A stream of work on the CPU with its own thread count and abort flag."""
+    """A stream of work on the CPU; ``abort``, which must outlive it, stops a computation."""
 
-    def __init__(self, n_threads: int) -> None:
+    def __init__(self, n_threads: int, abort: AbortFlag) -> None:
         lib = ggml()
         address = lib.ggml_backend_cpu_init()
         if not address:
             raise EngineError("ggml could not start its CPU backend")
         self.address: int = address
         lib.ggml_backend_cpu_set_n_threads(address, n_threads)
-        self._flag = ctypes.create_string_buffer(2)
-        lib.ggml_backend_cpu_set_abort_callback(
-            address, _abort_callback(), ctypes.addressof(self._flag)
-        )
-
-    def interrupt(self) -> None:
-        """Abort the computation that runs now, from any thread; stays set until cleared."""
-        self._flag[0] = b"\x01"
-
-    def clear_interrupt(self) -> None:
-        self._flag[0] = b"\x00"
+        lib.ggml_backend_cpu_set_abort_callback(address, abort.callback, abort.data)
 
     def supports(self, node: int) -> bool:
         return ggml().ggml_backend_supports_op(self.address, node)
@@ -72,16 +63,6 @@ class Backend:
         if self.address:
             ggml().ggml_backend_free(self.address)
             self.address = 0
-
-
-def _abort_callback() -> int | None:
-    """libc's strlen over a flag buffer: non-zero when the flag is set.
-
-    ggml asks from its own threads; a Python function there would need the GIL in the middle of a
-    computation. The result's low byte is what ggml reads as bool.
-    """
-    strlen = ctypes.CDLL(None).strlen
-    return ctypes.cast(strlen, ctypes.c_void_p).value
 
 
 class Buffer:
@@ -148,7 +129,7 @@ class Scheduler:
     def compute(self, graph: Graph) -> None:
         """Run the graph that was allocated last; the GIL is free meanwhile.
 
-        Raises Interrupted when a backend's flag was set, EngineError when a device failed.
+        Raises Interrupted when the abort flag was set, EngineError when a device failed.
         """
         status = ggml().ggml_backend_sched_graph_compute(self.address, graph.address)
         if status == _abi.GGML_STATUS_ABORTED:

@@ -15,6 +15,7 @@ from cama.ggml._abi import (
 )
 from cama.ggml._llama_abi import (
     LLAMA_FLASH_ATTN_TYPE_AUTO,
+    LLAMA_FLASH_ATTN_TYPE_DISABLED,
     LLAMA_LOAD_MODE_MMAP,
     LLAMA_LOAD_MODE_NONE,
     llama_progress_callback,
@@ -54,7 +55,11 @@ def open_context(
     params.n_batch = max(load.n_batch, params.n_seq_max)  # it keeps an output row per sequence
     params.n_ubatch = load.n_batch
     params.n_threads = params.n_threads_batch = n_threads
-    params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO
+    # libllama's flash attention would round a float32 cache to float16
+    wants_exact = load.cache_type == "f32"
+    params.flash_attn_type = (
+        LLAMA_FLASH_ATTN_TYPE_DISABLED if wants_exact else LLAMA_FLASH_ATTN_TYPE_AUTO
+    )
     params.type_k = params.type_v = _CACHE_TYPES[load.cache_type]
     params.kv_unified = True
     # Layers with a sliding window keep every cell: a prefix stays usable at any length.

@@ -8,7 +8,7 @@ import numpy as np
 
 from cama.core.errors import CamaError, EngineError
 from cama.core.load import LoadOptions
-from cama.engine.base import EngineInfo, Logits, Plan, SeqId, Span
+from cama.engine.base import EngineInfo, Logits, Plan, SeqId
 from cama.engine.cells import Cells
 from cama.engine.native import state
 from cama.engine.native.graphs import Graphs, Shape, max_nodes
@@ -16,8 +16,10 @@ from cama.engine.native.kvcache.mask import MaskBuilder, Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import MappedWeights, bind
 from cama.engine.native.nn import Decoder
+from cama.engine.plan_check import check_plan, check_sequence
 from cama.engine.threads import default_threads
 from cama.engine.tokenizer import LlamaTokenizer
+from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import Backend, Scheduler
 from cama.gguf import GGUFFile
 
@@ -54,7 +56,8 @@ class NativeEngine:
         self._cells = Cells(n_cells)
         self._mask = MaskBuilder()
         self._storage = KVStorage(c.n_layer, n_cells, width, width, load.cache_type)
-        self._backend = Backend(n_threads)
+        self._abort = AbortFlag()
+        self._backend = Backend(n_threads, self._abort)
         self._scheduler = Scheduler([self._backend], max_nodes(self.model))
         self._graphs = Graphs(self.model, self._storage, self._scheduler)
         n_outputs = min(self.info.n_batch, N_SEQ_MAX)
@@ -82,9 +85,9 @@ class NativeEngine:
         return self._cells.free
 
     def forward(self, plan: Plan) -> Logits:
-        self._validate(plan)
+        check_plan(plan, self.info, self._cells)
         before = [(span.seq, self._cells.length(span.seq)) for span in plan.spans]
-        self._backend.clear_interrupt()
+        self._abort.clear()
         try:
             return self._compute(plan)
         except CamaError:
@@ -114,29 +117,8 @@ class NativeEngine:
         self.compute_seconds += time.perf_counter() - started
         return step.logits
 
-    def _validate(self, plan: Plan) -> None:
-        """Refuse what would corrupt the cache or make ggml abort the process."""
-        if not 0 < plan.n_tokens <= self.info.n_batch:
-            raise EngineError(f"a plan of {plan.n_tokens} tokens; 1 to {self.info.n_batch} fit")
-        if len({span.seq for span in plan.spans}) != len(plan.spans):
-            raise EngineError("a sequence stands twice in one plan")
-        for span in plan.spans:
-            self._validate_span(span)
-
-    def _validate_span(self, span: Span) -> None:
-        if not 0 <= span.seq < N_SEQ_MAX:
-            raise EngineError(f"sequence {span.seq} is not one of 0 to {N_SEQ_MAX - 1}")
-        if span.start != self._cells.length(span.seq):
-            raise EngineError(
-                f"sequence {span.seq} holds {self._cells.length(span.seq)} tokens; "
-                f"a span cannot start at {span.start}"
-            )
-        if not span.tokens or not 0 <= span.n_outputs <= len(span.tokens):
-            raise EngineError("a span needs tokens, and at most as many outputs")
-        if min(span.tokens) < 0 or max(span.tokens) >= self.info.n_vocab:
-            raise EngineError(f"a token id is outside 0 to {self.info.n_vocab - 1}")
-
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
+        check_sequence(target, self.info)
         self._cells.share(source, target, length)
         self._mask.forget()
 
@@ -160,6 +142,7 @@ class NativeEngine:
         return state.pack(self._identity, self._storage, cells)
 
     def restore(self, seq: SeqId, state_bytes: bytes) -> int:
+        check_sequence(seq, self.info)
         if self._cells.length(seq):
             raise EngineError(f"sequence {seq} is not empty")
         length = state.unpack_length(self._identity, self._storage, state_bytes)
@@ -169,7 +152,7 @@ class NativeEngine:
         return length
 
     def interrupt(self) -> None:
-        self._backend.interrupt()
+        self._abort.set()
 
     def close(self) -> None:
         if self._closed:
