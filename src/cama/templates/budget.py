@@ -18,7 +18,7 @@ MAX_WORK: Final = 256 << 20
 MAX_CPU_SECONDS: Final = 5.0
 
 _STEP: Final = 128
-_NODE: Final = 16
+_NODE: Final = 64
 
 
 class Budget:

@@ -1,0 +1,85 @@
+from typing import Any
+
+import pytest
+
+from cama.templates.jinja import ChatTemplate
+from cama.templates.plain import PlainTemplate
+from cama.templates.prompt import render_prompt, template_message
+from cama.wire.requests import Message
+
+CHATML = (
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def say(role: str, content: str) -> Message:
+    return Message(role=role, content=content)
+
+
+def prompt(*messages: Message, source: str = CHATML, **extra: Any) -> str:
+    return render_prompt(ChatTemplate(source, bos="", eos=""), messages, **extra)
+
+
+def test_prompt_asks_for_an_answer() -> None:
+    assert prompt(say("user", "Hi")) == "<|user|>Hi<|end|><|assistant|>"
+
+
+def test_prompt_continues_an_answer_that_was_begun() -> None:
+    begun = prompt(say("user", "Hi"), say("assistant", "It is "))
+    assert begun == "<|user|>Hi<|end|><|assistant|>It is"
+
+
+def test_prompt_continues_the_last_occurrence() -> None:
+    begun = prompt(say("user", "A"), say("assistant", "A"))
+    assert begun == "<|user|>A<|end|><|assistant|>A"
+
+
+def test_prompt_does_not_continue_an_empty_answer() -> None:
+    assert prompt(say("assistant", " ")).endswith("<|assistant|><|end|><|assistant|>")
+
+
+def test_prompt_answers_anew_when_the_template_hides_what_was_begun() -> None:
+    hidden = "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    assert prompt(say("assistant", "It is"), source=hidden) == "<|assistant|>"
+
+
+def test_prompt_passes_variables() -> None:
+    assert prompt(source="{{ enable_thinking }}", enable_thinking=False) == "False"
+
+
+def test_template_message_uses_the_templates_names() -> None:
+    message = Message(
+        role="tool",
+        content="2",
+        thinking="hm",
+        tool_calls=({"name": "f", "arguments": {}},),
+        tool_name="f",
+        tool_call_id="x",
+    )
+    assert template_message(message) == {
+        "role": "tool",
+        "content": "2",
+        "reasoning_content": "hm",
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}],
+        "name": "f",
+        "tool_call_id": "x",
+    }
+
+
+def test_template_message_has_only_what_was_said() -> None:
+    assert template_message(say("user", "Hi")) == {"role": "user", "content": "Hi"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "text"),
+    [
+        ([say("user", "A"), say("assistant", "B"), say("user", "C")], "ABC"),
+        ([say("user", "A"), say("user", "B")], "A\n\nB"),
+        ([say("system", "S"), say("user", "A")], "A"),
+        ([say("user", "A"), say("assistant", "B")], "AB"),
+        ([], ""),
+    ],
+)
+def test_plain_template_strings_texts_together(messages: list[Message], text: str) -> None:
+    assert render_prompt(PlainTemplate(), messages) == text
