@@ -310,7 +310,8 @@ def test_running_state_is_shared_whole(recurrent: LlamaEngine) -> None:
         recurrent.share(A, B, 10)
     recurrent.share(A, B, 16)
     expected = feed(recurrent, A, tokens[16:], 16)
-    assert np.array_equal(feed(recurrent, B, tokens[16:], 16), expected)
+    # other cells, so attention adds in another order
+    np.testing.assert_allclose(feed(recurrent, B, tokens[16:], 16), expected, atol=1e-4)
 
 
 def test_running_state_is_saved_whole(recurrent: LlamaEngine) -> None:
