@@ -1,5 +1,7 @@
 """The official Ollama client talks to the server and notices nothing."""
 
+from collections.abc import Iterator
+
 import ollama
 import pytest
 
@@ -11,8 +13,9 @@ OPTIONS = {"temperature": 0, "num_predict": 12}
 
 
 @pytest.fixture
-def client(server: World) -> ollama.Client:
-    return ollama.Client(server.url, trust_env=False)
+def client(server: World) -> Iterator[ollama.Client]:
+    with ollama.Client(server.url, trust_env=False) as client:
+        yield client
 
 
 def test_client_generates(client: ollama.Client, model: str) -> None:
