@@ -132,7 +132,35 @@ async def test_a_client_that_leaves_in_the_middle_cancels_its_answer(
     assert scheduler.n_active == 0
 
 
-async def test_a_server_that_stops_cancels_its_answers(
+async def test_a_server_that_stops_breaks_answers_off(
+    app: Starlette, runner: FakeRunner, scheduler: FakeScheduler
+) -> None:
+    wire = Wire()
+    runner.script = [HI] * 100_000
+    task = wire.post(app, "/api/generate", ask())
+    await wire.sent_something.wait()
+    app.state.services.stopping.set()
+    await task
+    assert json.loads(wire.sent[-2]["body"]) == {"error": "the server is shutting down"}
+    assert wire.sent[-1]["more_body"] is False
+    assert scheduler.n_active == 0
+
+
+async def test_a_server_that_stops_refuses_answers_that_were_not_begun(
+    app: Starlette, runner: FakeRunner, scheduler: FakeScheduler
+) -> None:
+    wire = Wire()
+    runner.going.clear()
+    task = wire.post(app, "/api/generate", ask())
+    while not runner.generations:
+        await asyncio.sleep(0)
+    app.state.services.stopping.set()
+    await task
+    assert wire.sent[0]["status"] == 503
+    assert scheduler.n_active == 0
+
+
+async def test_a_server_that_is_cancelled_cancels_its_answers(
     app: Starlette, runner: FakeRunner, scheduler: FakeScheduler
 ) -> None:
     runner.going.clear()
@@ -154,7 +182,8 @@ async def test_a_bug_after_the_first_byte_is_told_without_details(
         raise ZeroDivisionError("a secret")
 
     wire = Wire()
-    answer = Answer(replies(), whole=lambda found: found[-1], stream=True)
+    stopping = asyncio.Event()
+    answer = Answer(replies(), whole=lambda made: made[-1], stream=True, stopping=stopping)
     await answer({"type": "http", "path": "/"}, wire.inbox.get, wire.send)
     assert json.loads(wire.sent[-2]["body"]) == {"error": INTERNAL}
     assert wire.sent[-1]["more_body"] is False

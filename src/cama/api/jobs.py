@@ -93,14 +93,19 @@ class Job:
     def respond(self, prompt: MakePrompt) -> Answer:
         """Generate, and answer as the client wants it."""
         stream = self.body.stream and not self.body.debug_render_only
-        return Answer(self._generate(prompt), whole=self.replies.whole, stream=stream)
+        return self._answer(self._generate(prompt), stream=stream)
 
     def load(self, verb: str) -> Answer:
         """Load the model or keep it loaded; with a keep-alive of zero, unload it."""
         if self.body.keep_alive == 0:
-            return Answer(self._unload(), whole=self.replies.whole, stream=False)
+            return self._answer(self._unload(), stream=False)
         self.require(verb)
-        return Answer(self._load(), whole=self.replies.whole, stream=False)
+        return self._answer(self._load(), stream=False)
+
+    def _answer(self, made: AsyncGenerator[Reply, None], *, stream: bool) -> Answer:
+        return Answer(
+            made, whole=self.replies.whole, stream=stream, stopping=self.services.stopping
+        )
 
     async def _unload(self) -> AsyncGenerator[Reply, None]:
         await self.services.scheduler.unload(str(self.model.path))

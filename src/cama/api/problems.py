@@ -15,6 +15,7 @@ from cama.core.errors import (
     InvalidRequest,
     ModelNotFound,
     QueueFull,
+    ServerUnavailable,
     Unsupported,
 )
 from cama.wire.encode import encode
@@ -47,6 +48,7 @@ STATUS: Mapping[type[Exception], int] = {
     NotAvailable: 501,
     ModelNotFound: 404,
     QueueFull: 503,
+    ServerUnavailable: 503,
 }
 _RETRY_SECONDS = 1
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from cama import __version__
 from cama.api.activity import Activity
@@ -24,9 +25,12 @@ _log = logging.getLogger(__name__)
 _GRACE_SECONDS = 3
 """How long running answers may go on when the server is told to stop."""
 
+_BREAK_OFF_SECONDS = 2
+"""How long they then have to say so and end."""
+
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
-_IDLE_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.25
 
 
 def serve(settings: Settings, *, idle_exit: float | None = None) -> None:
@@ -44,10 +48,34 @@ def serve(settings: Settings, *, idle_exit: float | None = None) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket, idle_exit: float | None) -> None:
-    store = Store(settings.models, settings.model_path)
     scheduler = Scheduler(settings)
-    app = Activity(create_app(settings, store, scheduler))
-    config = uvicorn.Config(
+    app = create_app(settings, Store(settings.models, settings.model_path), scheduler)
+    activity = Activity(app)
+    server = uvicorn.Server(_config(activity))
+    _log.info(
+        "listening on %s version=%s models=%s",
+        _bound(settings.host, listener).url,
+        __version__,
+        settings.models,
+    )
+
+    async def watch() -> None:
+        await _stop_when_idle(server, activity, scheduler, idle_exit)
+        await asyncio.sleep(_GRACE_SECONDS)
+        app.state.services.stopping.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        watching.cancel()
+    if not server.started:
+        raise CamaError("the server could not start, see its log")
+    _log.info("stopped")
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         lifespan="on",
         ws="none",
@@ -56,34 +84,19 @@ async def _serve(settings: Settings, listener: socket.socket, idle_exit: float |
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS + _BREAK_OFF_SECONDS,
     )
-    server = uvicorn.Server(config)
-    _log.info(
-        "listening on %s version=%s models=%s",
-        _bound(settings.host, listener).url,
-        __version__,
-        settings.models,
-    )
-    watch = asyncio.create_task(_watch_idle(server, app, scheduler, idle_exit))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        watch.cancel()
-    if not server.started:
-        raise CamaError("the server could not start, see its log")
-    _log.info("stopped")
 
 
-async def _watch_idle(
-    server: uvicorn.Server, app: Activity, scheduler: Scheduler, limit: float | None
+async def _stop_when_idle(
+    server: uvicorn.Server, activity: Activity, scheduler: Scheduler, limit: float | None
 ) -> None:
-    """Tell ``server`` to end once nothing has happened for ``limit`` seconds."""
-    while limit is not None and not server.should_exit:
-        await asyncio.sleep(min(_IDLE_POLL_SECONDS, limit))
+    """Return when ``server`` ends, and end it once nothing has happened for ``limit`` seconds."""
+    while not server.should_exit:
+        await asyncio.sleep(min(_POLL_SECONDS, limit or _POLL_SECONDS))
         if not scheduler.idle:
-            app.touch()
-        elif app.idle_seconds >= limit:
+            activity.touch()
+        elif limit is not None and activity.idle_seconds >= limit:
             _log.info("idle for %g s, stopping", limit)
             server.should_exit = True
 

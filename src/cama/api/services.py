@@ -1,8 +1,9 @@
 """What the handlers work with, and the part of the scheduler that they see."""
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from starlette.requests import Request
@@ -41,9 +42,12 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
+    """``stopping`` is set when answers that still run must end."""
+
     settings: Settings
     store: Store
     scheduler: Scheduler
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def services(request: Request) -> Services:

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from cama.api.problems import JSON, problem_body
+from cama.core.errors import CamaError, ServerUnavailable
 from cama.wire.encode import encode
 from cama.wire.replies import Reply
 
@@ -23,7 +24,8 @@ class Answer(Response):
     """Sends ``replies`` as they come, or ``whole`` of them at the end when not ``stream``.
 
     An error before the first byte is raised, so that it gets its own status; after that it is the
-    answer's last line. However the answer ends, ``replies`` is closed before the response is over.
+    answer's last line. ``stopping`` breaks it off. However it ends, ``replies`` is closed before
+    the response is over.
     """
 
     def __init__(
@@ -32,24 +34,34 @@ class Answer(Response):
         *,
         whole: Callable[[list[Reply]], Reply],
         stream: bool,
+        stopping: asyncio.Event,
     ) -> None:
         super().__init__(media_type="application/x-ndjson")
         del self.headers["content-length"]
         self._replies = replies
         self._whole = whole
         self._stream = stream
+        self._stopping = stopping
+        self._is_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = asyncio.ensure_future(self._work(scope, receive, send))
         gone = asyncio.ensure_future(_disconnection(receive))
+        stop = asyncio.ensure_future(self._stopped())
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, gone, stop), return_when=asyncio.FIRST_COMPLETED)
+            is_gone, is_stopped = gone.done(), stop.done()
         finally:
-            if not work.done():
-                _log.info("%s: the client went away, the request is cancelled", scope["path"])
-            await _cancelled(work, gone)
+            await _cancelled(work, gone, stop)
         if not work.cancelled():
             work.result()
+        elif is_gone:
+            _log.info("%s: the client went away, the request is cancelled", scope["path"])
+        elif is_stopped:
+            await self._break_off(ServerUnavailable("the server is shutting down"), send)
+
+    async def _stopped(self) -> None:
+        await self._stopping.wait()
 
     async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._replies):
@@ -61,6 +73,7 @@ class Answer(Response):
 
     async def _send_lines(self, send: Send) -> None:
         first = await anext(self._replies)
+        self._is_begun = True
         await send(self._start())
         await send(_line(first))
         try:
@@ -68,7 +81,13 @@ class Answer(Response):
                 await send(_line(reply))
         except Exception as error:  # noqa: BLE001 - the status is sent: only a line can tell
             await send(_line(problem_body(error)))
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send(_END)
+
+    async def _break_off(self, error: CamaError, send: Send) -> None:
+        if not self._is_begun:
+            raise error
+        await send(_line(problem_body(error)))
+        await send(_END)
 
     def _start(self) -> Message:
         return {
@@ -76,6 +95,9 @@ class Answer(Response):
             "status": self.status_code,
             "headers": self.raw_headers,
         }
+
+
+_END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 def _line(reply: Reply) -> Message:
