@@ -33,7 +33,7 @@ def test_client_generates(client: ollama.Client, model: str) -> None:
 def test_client_streams_what_it_generates_whole(client: ollama.Client, model: str) -> None:
     whole = client.generate(model, "Once upon a time", options=OPTIONS)
     parts = list(client.generate(model, "Once upon a time", options=OPTIONS, stream=True))
-    assert "".join(part.response for part in parts) == whole.response
+    assert "".join(part.response or "" for part in parts) == whole.response
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
     assert len(parts) > 2
 

@@ -54,7 +54,7 @@ def _greedy(
 def _largest_difference(rows: list[NDArray[np.float32]], steps: list[dict[str, Any]]) -> float:
     """Over the ten best tokens of each step."""
     pairs = zip(rows, steps, strict=False)
-    return max(abs(float(row[i]) - logit) for row, step in pairs for i, logit in step["top"])
+    return max(abs(float(row[i]) - float(logit)) for row, step in pairs for i, logit in step["top"])
 
 
 @pytest.fixture(params=OPENERS, ids=["native", "llama"])
