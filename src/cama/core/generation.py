@@ -49,7 +49,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of the answer, made of ``n_tokens``: whole characters, never part of a stop string."""
+    """A piece of the answer, made of ``n_tokens``: whole characters, no part of a stop string."""
 
     text: str
     n_tokens: int
