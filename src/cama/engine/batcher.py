@@ -36,13 +36,14 @@ def make_plan(
 
     A request whose pending tokens are all in the plan gets one row of logits, in the same order.
     """
-    shares = allot([request.pending for request in running], budget, turn)
+    pending = [request.pending for request in running]
+    shares = allot(pending, budget, turn)
     spans, parts = [], []
-    for request, n in zip(running, shares, strict=True):
+    for request, n, n_pending in zip(running, shares, pending, strict=True):
         if n:
             assert request.seq is not None
             start = request.n_cached
             tokens = request.tokens[start : start + n]
-            spans.append(Span(request.seq, start, tokens, int(n == request.pending)))
+            spans.append(Span(request.seq, start, tokens, int(n == n_pending)))
             parts.append((request, n))
     return parts, Plan(tuple(spans))

@@ -7,9 +7,10 @@ from cama.engine.cells import Cells
 
 def check_plan(plan: Plan, info: EngineInfo, cells: Cells) -> None:
     """Raise EngineError unless an engine can run ``plan`` on the cache as it is."""
-    if not 0 < plan.n_tokens <= info.n_batch:
-        raise EngineError(f"a plan of {plan.n_tokens} tokens; 1 to {info.n_batch} fit")
-    if len({span.seq for span in plan.spans}) != len(plan.spans):
+    n_tokens = plan.n_tokens
+    if not 0 < n_tokens <= info.n_batch:
+        raise EngineError(f"a plan of {n_tokens} tokens; 1 to {info.n_batch} fit")
+    if len(plan.spans) > 1 and len({span.seq for span in plan.spans}) != len(plan.spans):
         raise EngineError("a sequence stands twice in one plan")
     for span in plan.spans:
         _check_span(span, info, cells)
@@ -29,5 +30,6 @@ def _check_span(span: Span, info: EngineInfo, cells: Cells) -> None:
         )
     if not 0 <= span.n_outputs <= len(span.tokens) or not len(span.tokens):
         raise EngineError("a span needs tokens, and at most as many outputs")
-    if min(span.tokens) < 0 or max(span.tokens) >= info.n_vocab:
+    n_vocab = info.n_vocab
+    if not all(0 <= token < n_vocab for token in span.tokens):
         raise EngineError(f"a token id is outside 0 to {info.n_vocab - 1}")

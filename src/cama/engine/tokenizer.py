@@ -173,14 +173,15 @@ class LlamaTokenizer:
         return "" if token is None else self._piece(token, special=True).decode(errors="replace")
 
     def _piece(self, token: int, *, special: bool) -> bytes:
-        vocabulary = self._ready.address
-
-        def write(piece: ctypes.Array[c_char]) -> int:
-            return llama().llama_token_to_piece(
-                vocabulary, token, address_of(piece), len(piece), 0, special
-            )
-
-        return bytes(_filled(c_char, _PIECE_BYTES, write))
+        vocabulary, to_piece = self._ready.address, llama().llama_token_to_piece
+        n_bytes = _PIECE_BYTES
+        for _ in range(2):  # it answers with the size, negated, when the buffer is too small
+            buffer = ctypes.create_string_buffer(n_bytes)
+            count = to_piece(vocabulary, token, address_of(buffer), n_bytes, 0, special)
+            if count >= 0:
+                return buffer.raw[:count]
+            n_bytes = -count
+        raise EngineError(f"libllama changed its mind about the length of token {token}")
 
 
 def _on_deep_stack(encode: Callable[[], list[int]], n_bytes: int) -> list[int]:

@@ -58,10 +58,13 @@ class Graph:
         self.address = address
 
     def input(self, type: int, *shape: int, name: str = "") -> Tensor:
-        """A tensor that the caller fills before each computation."""
+        """A tensor that the caller fills; it keeps its memory and content from run to run."""
         tensor = self.context.new(type, shape, name)
         tensor.graph = self
-        ggml().ggml_set_input(tensor.address)
+        lib = ggml()
+        lib.ggml_set_input(tensor.address)
+        # memory of inputs is given to later nodes, that of outputs is not
+        lib.ggml_set_output(tensor.address)
         return tensor
 
     def output(self, tensor: Tensor) -> Tensor:

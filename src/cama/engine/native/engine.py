@@ -12,7 +12,7 @@ from cama.engine.base import EngineInfo, Logits, Plan, SeqId
 from cama.engine.cells import Cells
 from cama.engine.native import state
 from cama.engine.native.graphs import Graphs, Shape, max_nodes
-from cama.engine.native.kvcache.mask import MaskBuilder, Rows
+from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import MappedWeights, bind
 from cama.engine.native.nn import Decoder
@@ -54,7 +54,6 @@ class NativeEngine:
         width = c.n_head_kv * c.head_dim
         self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{width}:{load.cache_type}"
         self._cells = Cells(n_cells)
-        self._mask = MaskBuilder()
         self._storage = KVStorage(c.n_layer, n_cells, width, width, load.cache_type)
         self._abort = AbortFlag()
         self._backend = Backend(n_threads, self._abort)
@@ -86,32 +85,24 @@ class NativeEngine:
 
     def forward(self, plan: Plan) -> Logits:
         check_plan(plan, self.info, self._cells)
-        before = [(span.seq, self._cells.length(span.seq)) for span in plan.spans]
         self._abort.clear()
         try:
             return self._compute(plan)
         except CamaError:
-            for seq, length in before:
-                self._cells.truncate(seq, length)
-            self._mask.forget()
+            for span in plan.spans:
+                self._cells.truncate(span.seq, span.start)
+            self._graphs.forget()
             raise
 
     def _compute(self, plan: Plan) -> Logits:
-        new_cells = self._cells.allocate_spans([(s.seq, len(s.tokens)) for s in plan.spans])
-        rows = [Rows(s.seq, s.start, self._cells.cells(s.seq)) for s in plan.spans]
+        cells = self._cells.allocate_spans([(s.seq, len(s.tokens)) for s in plan.spans])
         n_kv = min(self.info.n_cells, -(-self._cells.high_water // _KV_STEP) * _KV_STEP)
-        step = self._graphs.step(Shape(len(new_cells), n_kv, plan.n_outputs))
-        step.mask[:] = self._mask.build(rows, n_kv)
-        step.cells[:] = new_cells
-        first = first_output = 0
-        for span in plan.spans:
-            n, n_out = len(span.tokens), span.n_outputs
-            end = first + n
-            step.tokens[first:end] = span.tokens
-            step.positions[first:end] = _range(span.start, n)
-            if n_out:
-                step.outputs[first_output : first_output + n_out] = _range(end - n_out, n_out)
-            first, first_output = end, first_output + n_out
+        step = self._graphs.step(Shape(len(cells), n_kv, plan.n_outputs))
+        if step.is_next(plan):
+            step.advance(plan, cells)
+        else:
+            rows = [Rows(s.start, self._cells.cells(s.seq)) for s in plan.spans]
+            step.write(plan, cells, rows)
         started = time.perf_counter()
         self._scheduler.compute(step.graph)
         self.compute_seconds += time.perf_counter() - started
@@ -120,17 +111,17 @@ class NativeEngine:
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
         check_sequence(target, self.info)
         self._cells.share(source, target, length)
-        self._mask.forget()
+        self._graphs.forget()
 
     def truncate(self, seq: SeqId, length: int) -> int:
         self._cells.truncate(seq, length)
-        self._mask.forget()
+        self._graphs.forget()
         return min(length, self._cells.length(seq))
 
     def shift(self, seq: SeqId, start: int, end: int) -> None:
         moved = self._cells.cells(seq)[end:].copy()
         self._cells.shift(seq, start, end)
-        self._mask.forget()
+        self._graphs.forget()
         deltas = np.zeros(self.info.n_cells, np.int32)
         deltas[moved] = start - end
         self._graphs.shift_keys(deltas)
@@ -146,9 +137,9 @@ class NativeEngine:
         if self._cells.length(seq):
             raise EngineError(f"sequence {seq} is not empty")
         length = state.unpack_length(self._identity, self._storage, state_bytes)
-        cells = self._cells.allocate_spans([(seq, length)])
+        cells = self._cells.allocate(seq, length)
         state.unpack(self._storage, state_bytes, cells)
-        self._mask.forget()
+        self._graphs.forget()
         return length
 
     def interrupt(self) -> None:
@@ -165,13 +156,3 @@ class NativeEngine:
         self._weights.close()
         self.tokenizer.close()
         self._file.close()
-
-
-_POSITIONS = np.arange(1 << 17, dtype=np.int32)
-
-
-def _range(start: int, n: int) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
-    """start, start + 1, ...: a window of a constant while it is long enough."""
-    if start + n <= len(_POSITIONS):
-        return _POSITIONS[start : start + n]
-    return np.arange(start, start + n, dtype=np.int32)

@@ -1,10 +1,13 @@
 """Graphs of a model: built for a shape, reused while the shape stays."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cama.engine.base import Plan
+from cama.engine.native.kvcache.mask import VISIBLE_BITS, Rows, fill_mask
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.nn import Decoder, Step
 from cama.ggml import _abi, ops
@@ -22,7 +25,10 @@ class Shape(NamedTuple):
 
 
 class StepGraph:
-    """One forward pass of one shape, with its inputs and its logits as arrays once allocated."""
+    """One forward pass of one shape, with its inputs and its logits as arrays once allocated.
+
+    Inputs keep their memory from one run to the next, so a decode step writes only what differs.
+    """
 
     def __init__(self, model: Decoder, storage: KVStorage, shape: Shape) -> None:
         self.shape = shape
@@ -37,17 +43,59 @@ class StepGraph:
         caches = storage.layers(self._cells, self._mask, shape.n_kv)
         step = Step(self._tokens, self._positions, self._outputs, caches)
         self._logits = self.graph.output(model(step))
+        self._ends: list[tuple[int, int]] = []
 
     def bind(self) -> None:
         """Take the addresses that the scheduler has just given to inputs and logits."""
-        self.tokens = _flat(self._tokens)
-        self.positions = _flat(self._positions)
-        self.outputs = _flat(self._outputs)
-        self.cells = _flat(self._cells)
-        self.mask = self._mask.numpy().reshape(self.shape.n_tokens, self.shape.n_kv)
-        n_vocab = self._logits.shape[0]
-        logits = self._logits.numpy().reshape(self.shape.n_outputs, n_vocab)
+        n_tokens, n_kv, n_outputs = self.shape
+        self._token_ids = _flat(self._tokens)
+        self._token_positions = _flat(self._positions)
+        self._output_rows = _flat(self._outputs)
+        self._cell_ids = _flat(self._cells)
+        self._mask_rows = self._mask.numpy().reshape(n_tokens, n_kv).view(np.float16)
+        self._tokens_view = self._token_ids.data
+        self._positions_view = self._token_positions.data
+        self._cells_view = self._cell_ids.data
+        self._mask_bits = self._mask_rows.view(np.uint16).reshape(-1).data
+        logits = self._logits.numpy().reshape(n_outputs, self._logits.shape[0])
         self.logits: NDArray[np.float32] = logits.view(np.float32)
+
+    def forget(self) -> None:
+        """The cache has changed in another way than by this graph: the mask is out of date."""
+        self._ends = []
+
+    def write(self, plan: Plan, cells: Sequence[int], rows: Sequence[Rows]) -> None:
+        """Fill every input. ``cells`` are those of the plan's tokens, ``rows`` one per span."""
+        self._cell_ids[:] = cells
+        first = first_output = 0
+        for span in plan.spans:
+            n, n_out = len(span.tokens), span.n_outputs
+            end = first + n
+            self._token_ids[first:end] = span.tokens
+            self._token_positions[first:end] = np.arange(span.start, span.start + n)
+            self._output_rows[first_output : first_output + n_out] = np.arange(end - n_out, end)
+            first, first_output = end, first_output + n_out
+        fill_mask(self._mask_rows, rows)
+        is_decode = len(plan.spans) == self.shape.n_tokens == self.shape.n_outputs
+        self._ends = [(s.seq, s.start + 1) for s in plan.spans] if is_decode else []
+
+    def is_next(self, plan: Plan) -> bool:
+        """Whether ``plan`` gives one token more to each sequence of the plan before."""
+        return self._ends == [(span.seq, span.start) for span in plan.spans]
+
+    def advance(self, plan: Plan, cells: Sequence[int]) -> None:
+        """Fill the inputs of the next decode step: each row sees one cell more.
+
+        Memoryviews, because a step's weights have emptied the processor's caches: NumPy's
+        machinery would take 20 µs to come back for each of these few numbers.
+        """
+        n_kv = self.shape.n_kv
+        for i, (span, cell) in enumerate(zip(plan.spans, cells, strict=True)):
+            self._tokens_view[i] = span.tokens[0]
+            self._positions_view[i] = span.start
+            self._cells_view[i] = cell
+            self._mask_bits[i * n_kv + cell] = VISIBLE_BITS
+            self._ends[i] = (span.seq, span.start + 1)
 
 
 def _flat(tensor: Tensor) -> NDArray[np.generic]:
@@ -81,6 +129,11 @@ class Graphs:
             self._scheduler.allocate(self._current.graph)
             self._current.bind()
         return self._current
+
+    def forget(self) -> None:
+        """Cells were freed, shared or moved."""
+        if self._current is not None:
+            self._current.forget()
 
     def shift_keys(self, deltas: NDArray[np.int32]) -> None:
         """Rotate the keys of every cell by ``deltas`` (int32 [n_cells]) positions."""

@@ -55,7 +55,7 @@ class Sampler:
             row = self._penalties.apply(row)
         if self._sampling.temperature <= _GREEDY:
             token = int(row.argmax())
-            _require_number(float(row[token]))
+            _require_number(row.item(token))
             return token
         return self._draw(row)
 
