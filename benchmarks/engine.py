@@ -89,6 +89,14 @@ def decode(engine: Engine, n_seq: int, position: int) -> None:
     engine.forward(Plan(tuple(spans)))
 
 
+def in_turns(
+    engines: list[Engine], times: list[list[float]], turn: int
+) -> list[tuple[Engine, list[float]]]:
+    """Each engine with its samples; another one begins each turn."""
+    pairs = list(zip(engines, times, strict=True))
+    return pairs if turn % 2 == 0 else pairs[::-1]
+
+
 def compare_open(path: Path, rounds: int) -> tuple[float, float]:
     """Median seconds to open and close the model, native and libllama."""
     times: tuple[list[float], list[float]] = ([], [])
@@ -104,8 +112,8 @@ def compare_open(path: Path, rounds: int) -> tuple[float, float]:
 def compare_prefill(engines: list[Engine], n: int, rounds: int) -> list[float]:
     """Median tokens per second of a prompt of ``n`` tokens."""
     times: list[list[float]] = [[] for _ in engines]
-    for _ in range(rounds):
-        for engine, samples in zip(engines, times, strict=True):
+    for turn in range(rounds):
+        for engine, samples in in_turns(engines, times, turn):
             engine.truncate(FIRST, 0)
             samples.append(seconds(partial(prefill, engine, n)))
     return [n / statistics.median(samples) for samples in times]
@@ -119,7 +127,7 @@ def compare_decode(engines: list[Engine], n_seq: int, steps: int) -> list[float]
             engine.truncate(SeqId(i), 0)
             prefill(engine, PROMPT, SeqId(i))
     for step in range(steps):
-        for engine, samples in zip(engines, times, strict=True):
+        for engine, samples in in_turns(engines, times, step):
             samples.append(seconds(partial(decode, engine, n_seq, PROMPT + step)))
     for engine in engines:
         for i in range(n_seq):
