@@ -179,6 +179,7 @@ def measure(path: Path, rounds: int) -> Iterator[Row]:
     native_open, llama_open = compare_open(path, rounds)
     yield Row(name, "open", "ms", native_open * 1000, llama_open * 1000)
     engines = [open_native(path), open_llama(path)]
+    compare_prefill(engines, PREFILL[0], 1)  # touch every page of the maps
     for n in PREFILL:
         native, llama = compare_prefill(engines, n, rounds if n <= 512 else max(2, rounds // 2))
         yield Row(name, f"prefill {n}", "tok/s", native, llama)
