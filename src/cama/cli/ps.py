@@ -12,7 +12,7 @@ from cama.cli.table import table
 from cama.client.fields import integer, text
 from cama.core.settings import Settings
 
-_HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL")
+_HEADER = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL", "ENGINE")
 _ID_LENGTH = 12
 
 
@@ -49,6 +49,7 @@ def _row(model: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
         processor(size, integer(model, "size_vram")),
         str(integer(model, "context_length")),
         _until(human.moment(text(model, "expires_at")), now),
+        text(model, "engine"),
     )
 
 

@@ -42,6 +42,7 @@ LOADED = [
         "digest": "baf6a787fdffd633",
         "size": 2_000_000_000,
         "size_vram": 0,
+        "engine": "native",
         "context_length": 4096,
         "expires_at": "2026-11-22T12:04:30Z",
     },
@@ -50,6 +51,7 @@ LOADED = [
         "digest": "0123456789abcdef",
         "size": 42_000_000,
         "size_vram": 42_000_000,
+        "engine": "llama",
         "context_length": 131072,
         "expires_at": "2318-11-22T12:00:00Z",
     },
@@ -90,10 +92,10 @@ def test_models_table_refuses_fields_of_the_wrong_type(field: str) -> None:
 
 def test_loaded_table_is_aligned() -> None:
     assert loaded_table(LOADED, NOW).splitlines() == [
-        "NAME            ID              SIZE     PROCESSOR          CONTEXT    UNTIL",
-        "llama3.2:1b     baf6a787fdff    2 GB     100% CPU           4096       4 minutes from now",
-        "guide:latest    0123456789ab    42 MB    100% GPU           131072     Forever",
-        "late:1          aa              900 B    75%/25% CPU/GPU    8          Stopping...",
+        "NAME            ID              SIZE     PROCESSOR          CONTEXT    UNTIL                 ENGINE",
+        "llama3.2:1b     baf6a787fdff    2 GB     100% CPU           4096       4 minutes from now    native",
+        "guide:latest    0123456789ab    42 MB    100% GPU           131072     Forever               llama",
+        "late:1          aa              900 B    75%/25% CPU/GPU    8          Stopping...           ",
     ]
 
 
@@ -135,4 +137,4 @@ def test_ps_without_a_server_is_an_empty_table(cama: Cama, monkeypatch: pytest.M
     monkeypatch.setenv("CAMA_HOST", f"127.0.0.1:{unused_port()}")
     outcome: Any = cama("ps")
     assert (outcome.status, outcome.err) == (0, "")
-    assert outcome.out == "NAME    ID    SIZE    PROCESSOR    CONTEXT    UNTIL\n"
+    assert outcome.out == "NAME    ID    SIZE    PROCESSOR    CONTEXT    UNTIL    ENGINE\n"
