@@ -257,3 +257,13 @@ def test_no_cell_is_lost(n_cells: int) -> None:
     while loop._cache.evict():
         pass
     assert engine.free_cells == n_cells
+
+
+def test_no_more_requests_run_than_may_run_in_parallel() -> None:
+    widths: list[int] = []
+    engine = FakeEngine(on_forward=lambda plan: widths.append(len(plan.spans)))
+    loop = Loop(engine, 2)
+    sinks = [submit(loop, engine, str(i), f"prompt {i}", num_predict=4) for i in range(5)]
+    drain(loop)
+    assert all(sink.finish.eval_tokens == 4 for sink in sinks)
+    assert max(widths) == 2

@@ -69,8 +69,8 @@ def _assert() -> None:
     os.abort()
 
 
-def make_loop(engine: Engine) -> Loop:
-    return Loop(engine)
+def make_loop(engine: Engine, n_parallel: int) -> Loop:
+    return Loop(engine, n_parallel)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ class LoadOptions:
     """Options of a runner. 0 in ``n_ctx`` and ``n_threads`` means automatic.
 
     ``n_ctx`` is the limit of one request, in tokens; ``n_cells`` the size of the pool of KV cells
-    that all requests share (0: enough for ``n_parallel`` full contexts).
+    that all requests share (0: two full contexts); ``n_parallel`` is how many may run at once.
     """
 
     n_ctx: int = 0

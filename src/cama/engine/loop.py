@@ -37,8 +37,16 @@ class Loop:
     more. A sink that raises is logged and its request cancelled.
     """
 
-    def __init__(self, engine: Engine, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        n_parallel: int | None = None,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """At most ``n_parallel`` requests run at the same time; without it, all that fit."""
         self._engine = engine
+        self._n_parallel = n_parallel or engine.info.n_seq_max
         self._clock = clock
         self._piece = engine.tokenizer.piece
         self._end_of_generation = engine.tokenizer.end_of_generation
@@ -182,7 +190,7 @@ class Loop:
 
     def _admit(self) -> None:
         """Start waiting requests in the order of arrival, as long as they fit."""
-        while self._waiting and not self._head_must_wait:
+        while self._waiting and not self._head_must_wait and len(self._running) < self._n_parallel:
             if self._start(self._waiting[0]):
                 self._running.append(self._waiting.popleft())
             elif self._running:

@@ -15,10 +15,10 @@ def _open_engine(path: Path, load: LoadOptions, progress: Callable[[float], None
     return open_engine(path, load, progress)
 
 
-def _make_loop(engine: Engine) -> GenerationLoop:
+def _make_loop(engine: Engine, n_parallel: int) -> GenerationLoop:
     from cama.engine.loop import Loop
 
-    return Loop(engine)
+    return Loop(engine, n_parallel)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ class GenerationLoop(Protocol):
     def stop(self) -> None: ...
 
 
-MakeLoop = Callable[[Engine], GenerationLoop]
+MakeLoop = Callable[[Engine, int], GenerationLoop]
+"""Makes the loop of an engine, for so many requests at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class EngineThread(threading.Thread):
         path = self._config.model_path
         engine = self._open_engine(path, self._config.load, self._progress)
         info = describe(path, engine, time.monotonic() - started)
-        return Ready(engine, self._make_loop(engine), info)
+        return Ready(engine, self._make_loop(engine, self._config.load.n_parallel), info)
 
     def _publish(self, ready: Ready) -> None:
         self._ready = ready
