@@ -7,21 +7,26 @@ means that the native engine is faster.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
 from cama.core.generation import Chunk, Finish, Generation, Sampling
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
+from cama.engine.llama.engine import LlamaEngine
+from cama.engine.loop import Loop
+from cama.engine.native.engine import NativeEngine
 from cama.runner.environment import child_environment
 
 PREFILL = (128, 512, 2048)
@@ -33,6 +38,26 @@ FIRST = SeqId(0)
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Seconds of both engines; those with the same index were taken side by side."""
+
+    native: list[float] = field(default_factory=list)
+    llama: list[float] = field(default_factory=list)
+
+    def extend(self, other: "Samples") -> None:
+        self.native.extend(other.native)
+        self.llama.extend(other.llama)
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster native is, the median over turns: drifts hit both sides of one."""
+        return statistics.median(b / a for a, b in zip(self.native, self.llama, strict=True))
+
+    def after(self, n: int) -> "Samples":
+        return Samples(self.native[n:], self.llama[n:])
+
+
+@dataclass(frozen=True)
 class Row:
     """One measurement: medians of both sides, and how many times faster the native engine is."""
 
@@ -41,27 +66,28 @@ class Row:
     unit: str
     native: float
     llama: float | None = None
+    ratio: float | None = None
 
-    @property
-    def ratio(self) -> float | None:
-        if not self.llama:
-            return None
-        return self.llama / self.native if self.unit == "ms" else self.native / self.llama
+    @classmethod
+    def of_time(cls, model: str, name: str, samples: Samples) -> "Row":
+        native, llama = (statistics.median(s) * 1000 for s in (samples.native, samples.llama))
+        return cls(model, name, "ms", native, llama, samples.ratio)
+
+    @classmethod
+    def of_speed(cls, model: str, name: str, n_tokens: int, samples: Samples) -> "Row":
+        native, llama = (n_tokens / statistics.median(s) for s in (samples.native, samples.llama))
+        return cls(model, name, "tok/s", native, llama, samples.ratio)
 
 
 def options() -> LoadOptions:
     return LoadOptions(n_ctx=4096, n_batch=512)
 
 
-def open_native(path: Path) -> Engine:
-    from cama.engine.native.engine import NativeEngine
-
+def open_native(path: Path) -> NativeEngine:
     return NativeEngine.open(path, options(), "benchmark", lambda _: None)
 
 
-def open_llama(path: Path) -> Engine:
-    from cama.engine.llama.engine import LlamaEngine
-
+def open_llama(path: Path) -> LlamaEngine:
     return LlamaEngine.open(path, options(), "benchmark", lambda _: None)
 
 
@@ -89,58 +115,60 @@ def decode(engine: Engine, n_seq: int, position: int) -> None:
     engine.forward(Plan(tuple(spans)))
 
 
-def in_turns(
-    engines: list[Engine], times: list[list[float]], turn: int
-) -> list[tuple[Engine, list[float]]]:
-    """Each engine with its samples; another one begins each turn."""
-    pairs = list(zip(engines, times, strict=True))
-    return pairs if turn % 2 == 0 else pairs[::-1]
+def in_turns(n: int, actions: Sequence[Callable[[], object]], first: int = 0) -> Samples:
+    """Time both actions ``n`` times; another one begins each turn."""
+    samples = Samples()
+    for turn in range(first, first + n):
+        pairs = list(zip(actions, (samples.native, samples.llama), strict=True))
+        for action, times in pairs if turn % 2 == 0 else pairs[::-1]:
+            times.append(seconds(action))
+    return samples
 
 
-def compare_open(path: Path, rounds: int) -> tuple[float, float]:
-    """Median seconds to open and close the model, native and libllama."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        for opener, samples in zip((open_native, open_llama), times, strict=True):
-            started = time.perf_counter()
-            engine = opener(path)
-            samples.append(time.perf_counter() - started)
-            engine.close()
-    return statistics.median(times[0]), statistics.median(times[1])
+def compare_prefill(engines: Sequence[Engine], n: int, rounds: int) -> Samples:
+    """A prompt of ``n`` tokens."""
+
+    def run(engine: Engine) -> None:
+        engine.truncate(FIRST, 0)
+        prefill(engine, n)
+
+    return in_turns(rounds, [partial(run, engine) for engine in engines])
 
 
-def compare_prefill(engines: list[Engine], n: int, rounds: int) -> list[float]:
-    """Median tokens per second of a prompt of ``n`` tokens."""
-    times: list[list[float]] = [[] for _ in engines]
-    for turn in range(rounds):
-        for engine, samples in in_turns(engines, times, turn):
-            engine.truncate(FIRST, 0)
-            samples.append(seconds(partial(prefill, engine, n)))
-    return [n / statistics.median(samples) for samples in times]
-
-
-def compare_decode(engines: list[Engine], n_seq: int, steps: int) -> list[float]:
-    """Median tokens per second over all sequences, the engines taking turns step by step."""
-    times: list[list[float]] = [[] for _ in engines]
+def compare_decode(engines: Sequence[Engine], n_seq: int, steps: int) -> Samples:
+    """One token more for each of ``n_seq`` sequences, the engines taking turns step by step."""
     for engine in engines:
         for i in range(n_seq):
             engine.truncate(SeqId(i), 0)
             prefill(engine, PROMPT, SeqId(i))
-    for step in range(steps):
-        for engine, samples in in_turns(engines, times, step):
-            samples.append(seconds(partial(decode, engine, n_seq, PROMPT + step)))
+    positions = [itertools.count(PROMPT) for _ in engines]
+
+    def run(engine: Engine, position: Iterator[int]) -> None:
+        decode(engine, n_seq, next(position))
+
+    actions = [partial(run, e, p) for e, p in zip(engines, positions, strict=True)]
+    samples = in_turns(steps, actions)
     for engine in engines:
         for i in range(n_seq):
             engine.truncate(SeqId(i), 0)
-    return [n_seq / statistics.median(samples[2:]) for samples in times]
+    return samples.after(2)
 
 
-def overhead_seconds(engine: Engine, steps: int) -> float:
-    """Median time of a decode step of the whole loop that is not spent computing."""
-    from cama.engine.loop import Loop
-    from cama.engine.native.engine import NativeEngine
+def forward_overhead(engine: NativeEngine, steps: int) -> float:
+    """Median seconds of a decode step of the engine that are not spent computing."""
+    engine.truncate(FIRST, 0)
+    prefill(engine, PROMPT)
+    samples = []
+    for step in range(steps):
+        computed = engine.compute_seconds
+        total = seconds(partial(decode, engine, 1, PROMPT + step))
+        samples.append(total - (engine.compute_seconds - computed))
+    engine.truncate(FIRST, 0)
+    return statistics.median(samples[2:])
 
-    assert isinstance(engine, NativeEngine)
+
+def loop_overhead(engine: NativeEngine, steps: int) -> float:
+    """The same of the whole loop: planning, greedy sampling and text included."""
     loop = Loop(engine)
     generation = Generation(prompt="", sampling=Sampling(temperature=0), num_predict=steps)
     answers: list[object] = []
@@ -175,35 +203,62 @@ def busy(n: int) -> Iterator[None]:
 
 
 def measure(path: Path, rounds: int) -> Iterator[Row]:
+    """Every measurement, over ``rounds`` fresh pairs of engines.
+
+    Where memory happens to lie makes one engine up to 2 % faster than the next of the same kind.
+    """
+    opened = Samples()
+    prompts: dict[int, Samples] = defaultdict(Samples)
+    steps: dict[int, Samples] = defaultdict(Samples)
+    for turn in range(rounds):
+        native, llama = open_pair(path, turn, opened)
+        compare_prefill((native, llama), PREFILL[0], 1)  # touch every page of the maps
+        for n in PREFILL:
+            prompts[n].extend(compare_prefill((native, llama), n, 1 + (n <= 512)))
+        for n_seq in SEQUENCES:
+            steps[n_seq].extend(compare_decode((native, llama), n_seq, DECODE_STEPS))
+        native.close()
+        llama.close()
     name = path.stem
-    native_open, llama_open = compare_open(path, rounds)
-    yield Row(name, "open", "ms", native_open * 1000, llama_open * 1000)
-    engines = [open_native(path), open_llama(path)]
-    compare_prefill(engines, PREFILL[0], 1)  # touch every page of the maps
-    for n in PREFILL:
-        native, llama = compare_prefill(engines, n, rounds if n <= 512 else max(2, rounds // 2))
-        yield Row(name, f"prefill {n}", "tok/s", native, llama)
-    for n_seq in SEQUENCES:
-        native, llama = compare_decode(engines, n_seq, rounds * DECODE_STEPS // 2)
-        yield Row(name, f"decode x{n_seq}", "tok/s", native, llama)
-    yield Row(name, "overhead per decode step", "ms", overhead_seconds(engines[0], 64) * 1000)
-    for engine in engines:
-        engine.close()
+    yield Row.of_time(name, "open", opened)
+    yield from (Row.of_speed(name, f"prefill {n}", n, prompts[n]) for n in PREFILL)
+    yield from (Row.of_speed(name, f"decode x{n}", n, steps[n]) for n in SEQUENCES)
+    with closing(open_native(path)) as native:
+        yield Row(name, "overhead of forward", "ms", forward_overhead(native, 64) * 1000)
+        yield Row(name, "overhead of a loop step", "ms", loop_overhead(native, 64) * 1000)
+
+
+def open_pair(path: Path, turn: int, opened: Samples) -> tuple[NativeEngine, LlamaEngine]:
+    """Both engines, another one opened first each turn; the times go to ``opened``."""
+    pair: dict[str, Engine] = {}
+
+    def open_one(name: str, opener: Callable[[Path], Engine]) -> None:
+        pair[name] = opener(path)
+
+    actions = (partial(open_one, "native", open_native), partial(open_one, "llama", open_llama))
+    opened.extend(in_turns(1, actions, first=turn))
+    native, llama = pair["native"], pair["llama"]
+    assert isinstance(native, NativeEngine)
+    assert isinstance(llama, LlamaEngine)
+    return native, llama
 
 
 def measure_contended(path: Path, rounds: int) -> Iterator[Row]:
     """Decode alone and beside busy processes."""
-    engines = [open_native(path), open_llama(path)]
+    engines = (open_native(path), open_llama(path))
     steps = rounds * DECODE_STEPS // 2
-    quiet = compare_decode(engines, 1, steps)
+    quiet = Row.of_speed(path.stem, "decode, quiet", 1, compare_decode(engines, 1, steps))
     with busy(BUSY_PROCESSES):
-        contended = compare_decode(engines, 1, steps)
+        samples = compare_decode(engines, 1, steps)
+    contended = Row.of_speed(path.stem, f"decode beside {BUSY_PROCESSES} busy", 1, samples)
     for engine in engines:
         engine.close()
-    yield Row(path.stem, "decode, quiet", "tok/s", *quiet)
-    yield Row(path.stem, f"decode beside {BUSY_PROCESSES} busy", "tok/s", *contended)
-    kept = [100 * c / q for c, q in zip(contended, quiet, strict=True)]
-    yield Row(path.stem, "speed kept", "%", *kept)
+    assert quiet.llama
+    assert contended.llama
+    yield quiet
+    yield contended
+    kept = 100 * contended.native / quiet.native, 100 * contended.llama / quiet.llama
+    yield Row(path.stem, "speed kept", "%", *kept, kept[0] / kept[1])
 
 
 def show(row: Row) -> None:
@@ -232,7 +287,7 @@ def main() -> None:
     run = measure_contended if arguments.contended else measure
     for path in arguments.models:
         for row in run(path, arguments.rounds):
-            print(json.dumps(asdict(row) | {"ratio": row.ratio})) if arguments.json else show(row)
+            print(json.dumps(asdict(row))) if arguments.json else show(row)
 
 
 if __name__ == "__main__":

@@ -222,6 +222,8 @@ class Loop:
     def _make_room(self) -> None:
         """See that the next pass has a cell for every running sequence, and more if it can."""
         n_batch = self._engine.info.n_batch
+        if self._engine.free_cells >= n_batch:
+            return
         if self._free_up(min(sum(request.pending for request in self._running), n_batch)):
             return
         while len(self._running) > 1:

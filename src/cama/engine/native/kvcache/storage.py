@@ -1,6 +1,7 @@
 """One pool of KV cells per layer, shared by all sequences."""
 
 import mmap
+import sys
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class KVStorage:
             self._context.new(kind, (v_width, n_cells), f"cache_v_l{i}") for i in range(n_layer)
         ]
         n_bytes = n_cells * self.cell_bytes
-        self._memory = mmap.mmap(-1, n_bytes)
+        self._memory = _anonymous(n_bytes)
         pointer = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
         self._buffer = Buffer.over(pointer, n_bytes)
         for pool in self.pools:
@@ -105,3 +106,10 @@ class KVStorage:
         self._buffer.close()
         self._context.close()
         self._memory.close()
+
+
+def _anonymous(n_bytes: int) -> mmap.mmap:
+    """Zeroed memory of this process alone."""
+    if sys.platform == "win32":
+        return mmap.mmap(-1, n_bytes)
+    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
