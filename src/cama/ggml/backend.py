@@ -83,10 +83,6 @@ class Buffer:
         if ggml().ggml_backend_tensor_alloc(self.address, tensor.address, pointer) != 0:
             raise EngineError(f"ggml refused the place of tensor {tensor.name}")
 
-    @property
-    def n_bytes(self) -> int:
-        return ggml().ggml_backend_buffer_get_size(self.address)
-
     def close(self) -> None:
         if self.address:
             ggml().ggml_backend_buffer_free(self.address)
@@ -136,14 +132,6 @@ class Scheduler:
             raise Interrupted("the computation was aborted")
         if status != _abi.GGML_STATUS_SUCCESS:
             raise EngineError(f"the computation failed with status {status}")
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Compute memory of all backends."""
-        lib = ggml()
-        return sum(
-            lib.ggml_backend_sched_get_buffer_size(self.address, b.address) for b in self.backends
-        )
 
     def close(self) -> None:
         if self.address:

@@ -49,12 +49,6 @@ class Tensor:
     def struct(self) -> _abi.ggml_tensor:
         return _abi.ggml_tensor.from_address(self.address)
 
-    @property
-    def strides(self) -> Shape:
-        """Bytes from one element to the next in each dimension (nb)."""
-        nb = self.struct.nb
-        return nb[0], nb[1], nb[2], nb[3]
-
     def __add__(self, other: "Tensor") -> "Tensor":
         from cama.ggml import ops
 

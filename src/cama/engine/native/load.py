@@ -1,5 +1,7 @@
 """Weights where the file has them: a mapped GGUF as ggml tensors, nothing copied."""
 
+from typing import get_type_hints
+
 import numpy as np
 
 from cama.core.errors import InvalidModelFile, UnsupportedModel
@@ -66,9 +68,7 @@ def bind(file: GGUFFile, weights: MappedWeights) -> Decoder:
     tensor that nobody uses), InvalidModelFile for a tensor or key that is missing.
     """
     definition = models.find(file.architecture)
-    config_type = next(
-        c.__annotations__["config"] for c in definition.__mro__ if "config" in c.__annotations__
-    )
+    config_type = get_type_hints(definition)["config"]
     model = definition.build(weights, config_type.read(file))
     if weights.unused:
         raise UnsupportedModel(

@@ -71,10 +71,6 @@ class KVStorage:
             self._buffer.place(pool, pointer)
             pointer += n_cells * row_bytes(pool.type, pool.shape[0])
 
-    @property
-    def n_bytes(self) -> int:
-        return self._buffer.n_bytes
-
     def layers(self, cells: Tensor, mask: Tensor, n_kv: int) -> list[LayerCache]:
         """Every layer for one graph; ``cells`` int64 [n_tokens], ``mask`` [n_kv, n_tokens]."""
         pairs = zip(self.keys, self.values, strict=True)

@@ -12,11 +12,6 @@ _DEFINITIONS = {
 }
 
 
-def architectures() -> tuple[str, ...]:
-    """The architectures that the native engine defines."""
-    return tuple(_DEFINITIONS)
-
-
 def find(architecture: str) -> type[Decoder]:
     """The definition of an architecture. Raises UnsupportedModel when there is none."""
     target = _DEFINITIONS.get(architecture)

@@ -5,6 +5,7 @@ for tensors that the file keeps flat but the maths keeps together. ``X | None`` 
 """
 
 import types
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol, Self, Union, get_args, get_origin, get_type_hints
 
@@ -28,12 +29,13 @@ def require(weights: Weights, name: str) -> Tensor:
     return tensor
 
 
-class Leaf:
+class Leaf(ABC):
     """A piece of a model that owns tensors and computes with them."""
 
     @classmethod
+    @abstractmethod
     def bind(cls, weights: Weights, name: str, config: BaseConfig) -> Self:
-        raise NotImplementedError
+        """The piece called ``name``. Raises InvalidModelFile when a tensor of it is missing."""
 
     @classmethod
     def exists(cls, weights: Weights, name: str) -> bool:
