@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cama.ggml.library import ggml
+from cama.ggml.quantize import quantize
 from cama.gguf import GGMLType, GGUFFile, TensorSource, write_gguf
 from cama.gguf.encode import Writable
 from cama.gguf.file_types import FILE_TYPE_NAMES
@@ -193,17 +192,6 @@ def _random(
             yield turned[: n_rows - first].tobytes()
 
     return chunks
-
-
-def quantize(kind: GGMLType, values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Rows of float32 as rows of bytes of a ggml type."""
-    n_rows, n_row = values.shape
-    rows = np.empty((n_rows, kind.n_bytes((n_row,))), np.uint8)
-    weights = np.ones(n_row, np.float32)
-    ggml().ggml_quantize_chunk(
-        kind, values.ctypes.data, rows.ctypes.data, 0, n_rows, n_row, weights.ctypes.data
-    )
-    return rows
 
 
 def main() -> None:

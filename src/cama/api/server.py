@@ -49,7 +49,7 @@ def serve(settings: Settings, *, idle_exit: float | None = None) -> None:
 
 async def _serve(settings: Settings, listener: socket.socket, idle_exit: float | None) -> None:
     scheduler = Scheduler(settings)
-    app = create_app(settings, Store(settings.models, settings.model_path), scheduler)
+    app = create_app(settings, Store.of(settings), scheduler)
     activity = Activity(app)
     server = uvicorn.Server(_config(activity))
     _log.info(

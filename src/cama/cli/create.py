@@ -43,7 +43,7 @@ def _create(settings: Settings, model: str, file: Path) -> None:
     _status("gathering model components")
     modelfile = load_modelfile(file) if file.exists() else parse_modelfile(_IMPLICIT)
     folder = file.parent if file.exists() else Path()
-    create_model(Store(settings.models, settings.model_path), model, modelfile, folder, _status)
+    create_model(Store.of(settings), model, modelfile, folder, _status)
 
 
 def _status(text: str) -> None:

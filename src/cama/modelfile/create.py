@@ -67,7 +67,8 @@ def create_from_recipe(store: Store, name: str, recipe: Recipe, status: Status) 
         layers = _Layers(staging, status, base)
         for weights in (*files, *adapters):
             layers.add_file(weights)
-        _add_texts(layers, recipe, base)
+        given = base.model.params if base else _model_of(files).sampling
+        _add_texts(layers, recipe, given)
         config = _config(recipe, base, files, layers.layers)
         blob = layers.stage(encode_json(config), MediaType.CONFIG)
         status("writing manifest")
@@ -155,15 +156,16 @@ def _inherited(layer: Layer, base: str) -> Layer:
     )
 
 
-def _add_texts(layers: _Layers, recipe: Recipe, base: Base | None) -> None:
+def _add_texts(layers: _Layers, recipe: Recipe, given: Mapping[str, Any]) -> None:
+    """``given`` are the parameters of the base, or those that the file's makers recommend."""
     if recipe.template:
         layers.replace(_encode(recipe.template), MediaType.TEMPLATE, MediaType.PROMPT)
     if recipe.system:
         layers.replace(_encode(recipe.system), MediaType.SYSTEM)
     for text in recipe.licenses:
         layers.add(_encode(text), MediaType.LICENSE)
-    if recipe.params:
-        params = (base.model.params if base else {}) | dict(recipe.params)
+    params = dict(given) | dict(recipe.params)
+    if params:
         layers.replace(encode_json(params, sort=True), MediaType.PARAMS)
     if recipe.messages:
         layers.replace(encode_json(recipe.messages), MediaType.MESSAGES)
@@ -195,7 +197,7 @@ def _config(
 
 
 def _facts_of(files: Sequence[Weights]) -> dict[str, Any]:
-    facts = next(weights.facts for weights in files if weights.facts.kind == "model")
+    facts = _model_of(files)
     return {
         "model_format": "gguf",
         "model_family": facts.architecture,
@@ -203,6 +205,10 @@ def _facts_of(files: Sequence[Weights]) -> dict[str, Any]:
         "model_type": facts.parameter_size,
         "file_type": facts.quantization,
     }
+
+
+def _model_of(files: Sequence[Weights]) -> Facts:
+    return next(weights.facts for weights in files if weights.facts.kind == "model")
 
 
 def _families(files: Sequence[Weights]) -> list[str]:

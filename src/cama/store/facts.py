@@ -1,25 +1,42 @@
 """Facts about a model from its GGUF header, read once per state of the file."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
-from cama.core.errors import ModelNotFound
+from cama.core.errors import InvalidModelFile, ModelNotFound
 from cama.gguf import GGUFFile
 from cama.store.files import storing
 
 Kind = Literal["model", "adapter", "projector"]
 
+_SAMPLING: Final[Mapping[str, tuple[str, type[int | float]]]] = {
+    "temp": ("temperature", float),
+    "top_k": ("top_k", int),
+    "top_p": ("top_p", float),
+    "min_p": ("min_p", float),
+    "penalty_last_n": ("repeat_last_n", int),
+    "penalty_repeat": ("repeat_penalty", float),
+}
+"""Keys below ``general.sampling``, as llama.cpp reads them, and our parameters."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What a file is for, and what is shown to users: ``8.0B``, ``Q4_K_M``."""
+    """What a file is for, and what is shown to users: ``8.0B``, ``Q4_K_M``.
+
+    ``sampling`` has the parameters that the model's makers recommend.
+    """
 
     kind: Kind
     architecture: str
     parameter_size: str
     quantization: str
+    sampling: Mapping[str, int | float]
 
 
 def read_facts(path: Path) -> Facts:
@@ -54,7 +71,21 @@ def _read(path: Path, inode: int, size: int, mtime_ns: int) -> Facts:
             architecture=gguf.architecture,
             parameter_size=parameter_size(gguf.parameter_count),
             quantization=gguf.file_type_name,
+            sampling=MappingProxyType(_sampling(gguf, path)),
         )
+
+
+def _sampling(gguf: GGUFFile, path: Path) -> dict[str, int | float]:
+    found: dict[str, int | float] = {}
+    for name, (ours, kind) in _SAMPLING.items():
+        key = f"general.sampling.{name}"
+        value = gguf.get(key)
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise InvalidModelFile(f"{path}: {key} is no number", path=str(path), field=key)
+        found[ours] = kind(value)
+    return found
 
 
 def _kind(gguf: GGUFFile) -> Kind:

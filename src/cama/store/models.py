@@ -144,7 +144,7 @@ def file_model(name: str, path: Path, size: int, mtime_ns: int, facts: Facts) ->
         families=(facts.architecture,),
         parameter_size=facts.parameter_size,
         quantization=facts.quantization,
-        params={},
+        params=dict(facts.sampling),
         messages=[],
         config={},
         is_file=True,

@@ -1,4 +1,4 @@
-"""The model store: Ollama's layout on disk, and plain GGUF files used where they are."""
+"""The model store: Ollama's layout on disk, plain GGUF files where they are, and bundled models."""
 
 import hashlib
 import logging
@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Self
 
-from cama.core.errors import CamaError, ModelNotFound, UnsupportedModel
+from cama.core.errors import CamaError, ModelNotFound, Unsupported, UnsupportedModel
+from cama.core.settings import Settings
 from cama.store.blobs import Blobs
+from cama.store.bundled import FOLDER as BUNDLED
+from cama.store.bundled import bundled, find_bundled
 from cama.store.files import storing
 from cama.store.lock import locked
 from cama.store.manifest import LARGE, Manifest
@@ -19,31 +23,47 @@ from cama.store.plain import find_file, is_explicit_path, open_file
 from cama.store.staging import Staging
 
 _log = logging.getLogger(__name__)
+_BUNDLED = "{} is part of Cama, not of the store; FROM in a Modelfile makes a model of it"
 
 
 class Store:
     """The models under ``root``, and GGUF files in the folders of ``search`` by name.
 
+    What is found in neither is looked for among the models in the folder ``bundled``.
     Reading needs no lock and writes nothing, so that a store of another user can be read. Writers
     in all processes take turns. A crash leaves at worst a blob that nothing refers to.
     """
 
     def __init__(
-        self, root: Path, search: tuple[Path, ...] = (), *, lock_timeout: float = 30.0
+        self,
+        root: Path,
+        search: tuple[Path, ...] = (),
+        *,
+        bundled: Path | None = None,
+        lock_timeout: float = 30.0,
     ) -> None:
         self.root = root
         self.search = search
+        self.bundled = bundled
         self.manifests = Manifests(root / "manifests")
         self.blobs = Blobs(root / "blobs", links=root / ".cama" / "links")
         self._lock_timeout = lock_timeout
         # Blobs are named after their content, so what a manifest stands for never changes.
         self._contents = lru_cache(maxsize=256)(partial(read_contents, self.blobs))
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The store that a user with these settings has."""
+        return cls(settings.models, settings.model_path, bundled=BUNDLED)
+
     def list(self) -> list[StoredModel]:
         """All models that can run here, newest first; a damaged one is skipped with a warning."""
         with storing(self.root):
             names = list(self.manifests.names())
+            ours = list(bundled(self.bundled))
         found = [model for name in names if (model := self._try_load(name)) is not None]
+        taken = {model.name.lower() for model in found}
+        found += [model for model in ours if model.name.lower() not in taken]
         return sorted(found, key=lambda model: (-model.modified_at.timestamp(), model.name))
 
     def get(self, name: str) -> StoredModel:
@@ -60,6 +80,8 @@ class Store:
                 return self._load(existing, check=True)
             if file is not None:
                 return open_file(name, file)
+            if (ours := find_bundled(name, self.bundled)) is not None:
+                return ours
         raise _not_found(name)
 
     def manifest(self, name: str) -> tuple[ModelName, Manifest]:
@@ -142,6 +164,8 @@ class Store:
     def _existing(self, name: str) -> ModelName:
         existing = self._find(name)
         if existing is None:
+            if (ours := find_bundled(name, self.bundled)) is not None:
+                raise Unsupported(_BUNDLED.format(ours.name), name=ours.name)
             raise _not_found(name)
         return existing
 

@@ -1,0 +1,108 @@
+"""The byte-level BPE vocabulary, and conversations as tokens."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import AddedToken, Tokenizer
+from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
+
+from cama.gguf import GGUFFile
+from guide.conversation import Conversation
+
+SYSTEM, USER, ASSISTANT, END = "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
+SPECIAL = (SYSTEM, USER, ASSISTANT, END)
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+QUESTION_WEIGHT = 0.1
+"""How much a token of a question counts in the loss; it helps to learn how users put words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """Tokens by their ids, the special ones last, and the merges in their order."""
+
+    tokens: tuple[str, ...]
+    merges: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int) -> "Vocabulary":
+        tokenizer = Tokenizer(BPE())
+        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        trainer = BpeTrainer(
+            vocab_size=size - len(SPECIAL),
+            min_frequency=2,
+            initial_alphabet=sorted(ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        ids = tokenizer.get_vocab()
+        tokens = tuple(sorted(ids, key=ids.__getitem__))
+        # The trainer's own record of merges, in order: what GGUF needs as well.
+        merges = _merges(tokenizer)
+        return cls(tokens + SPECIAL, merges)
+
+    @classmethod
+    def of_gguf(cls, path: Path) -> "Vocabulary":
+        with GGUFFile.open(path) as file:
+            tokens = tuple(file.get("tokenizer.ggml.tokens"))
+            merges = tuple(
+                (left, right)
+                for left, right in (m.split(" ") for m in file.get("tokenizer.ggml.merges"))
+            )
+        return cls(tokens, merges)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def tokenizer(self) -> Tokenizer:
+        ids = {token: number for number, token in enumerate(self.tokens)}
+        tokenizer = Tokenizer(BPE(ids, list(self.merges)))
+        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = ByteLevelDecoder()
+        tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
+        return tokenizer
+
+
+def _merges(tokenizer: Tokenizer) -> tuple[tuple[str, str], ...]:
+    import json
+
+    return tuple(tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"])
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Token ids of a conversation, and how much predicting each of them counts."""
+
+    ids: list[int]
+    weights: list[float]
+
+
+class Encoder:
+    """Turns conversations into samples, in the form that the chat template gives them."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._tokenizer = vocabulary.tokenizer()
+
+    def __call__(self, conversation: Conversation) -> Sample:
+        ids: list[int] = []
+        weights: list[float] = []
+
+        def add(text: str, weight: float) -> None:
+            piece = self._tokenizer.encode(text, add_special_tokens=False).ids
+            ids.extend(piece)
+            weights.extend([weight] * len(piece))
+
+        if conversation.system:
+            add(SYSTEM + conversation.system + END, 0.0)
+        for turn in conversation.turns:
+            add(USER, 0.0)
+            add(turn.question, QUESTION_WEIGHT)
+            add(END + ASSISTANT, 0.0)
+            add(turn.answer + END, 1.0)
+        return Sample(ids, weights)
