@@ -169,9 +169,9 @@ async def test_generate_merges_options_over_the_models(
 
 
 async def test_generate_never_runs_without_end(api: httpx.AsyncClient, runner: FakeRunner) -> None:
-    for asked in (-1, 10**9):
+    for asked in (-1, 0, 10**9):
         await ask(api, options={"num_predict": asked})
-    assert [made.num_predict for made in runner.generations] == [40960, 40960]
+    assert [made.num_predict for made in runner.generations] == [40960] * 3
 
 
 async def test_generate_passes_truncate_and_shift_on(

@@ -50,17 +50,10 @@ def test_num_predict_ends_with_length() -> None:
     assert (sink.text, sink.finish.reason, sink.finish.eval_tokens) == ("Hel", "length", 3)
 
 
-def test_num_predict_below_zero_is_ten_contexts() -> None:
-    assert answer(FakeEngine(n_ctx=16), PROMPT).finish.eval_tokens == 160
-
-
-def test_num_predict_of_zero_is_no_limit() -> None:
-    engine = FakeEngine(n_ctx=16)
-    loop = Loop(engine)
-    sink = submit(loop, engine, "a", PROMPT, num_predict=0)
-    for _ in range(500):
-        loop.step()
-    assert not sink.is_over
+@pytest.mark.parametrize("num_predict", [-2, -1, 0, 161])
+def test_num_predict_without_a_limit_is_ten_contexts(num_predict: int) -> None:
+    finish = answer(FakeEngine(n_ctx=16), PROMPT, num_predict=num_predict).finish
+    assert (finish.reason, finish.eval_tokens) == ("length", 160)
 
 
 def test_end_counts_before_num_predict() -> None:

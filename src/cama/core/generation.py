@@ -31,7 +31,7 @@ class Sampling:
 class Generation:
     """One prompt to continue.
 
-    ``num_predict`` < 0 means no limit of its own; ``num_keep`` < 0 keeps the whole prompt.
+    ``num_predict`` <= 0 means no limit of its own; ``num_keep`` < 0 keeps the whole prompt.
     ``truncate``: an over-long prompt is cut (and the cut reported) instead of refused.
     ``shift``: a full context window drops its oldest tokens instead of ending with ``length``.
     ``add_special``: put the model's own BOS in front where the model wants one.

@@ -23,9 +23,9 @@ def context_limit(info: EngineInfo) -> int:
 
 
 def token_limit(num_predict: int, n_ctx: int) -> int:
-    """Most tokens to generate: ten contexts unless fewer are asked for. 0 is no limit at all."""
+    """Most tokens to generate: ten contexts unless fewer, but at least one, are asked for."""
     most = 10 * n_ctx
-    return most if num_predict < 0 else min(num_predict, most)
+    return min(num_predict, most) if num_predict > 0 else most
 
 
 def discarded(n_ctx: int, n_keep: int) -> int:

@@ -86,7 +86,7 @@ class Options:
         """How many tokens to generate: never without end, whatever was asked."""
         wanted = int(self.values.get("num_predict", -1))
         limit = 10 * n_ctx
-        return wanted if 0 <= wanted <= limit else limit
+        return wanted if 0 < wanted <= limit else limit
 
     def load(self, settings: Settings) -> LoadOptions:
         """How to load the model; ``settings`` say what the options leave open."""

@@ -80,7 +80,7 @@ def test_options_ignore_empty_stop_texts() -> None:
     assert options(stop=["", "x"]).stop == ("x",)
 
 
-@pytest.mark.parametrize(("asked", "given"), [(-1, 40), (0, 0), (7, 7), (40, 40), (41, 40)])
+@pytest.mark.parametrize(("asked", "given"), [(-1, 40), (0, 40), (7, 7), (40, 40), (41, 40)])
 def test_num_predict_always_has_an_end(asked: int, given: int) -> None:
     assert options(num_predict=asked).num_predict(4) == given
 
