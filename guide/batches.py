@@ -25,9 +25,7 @@ def batches(
         block, skip = block + 1, 0
 
 
-def _block(
-    facts: Mapping[str, Fact], encode: Encoder, n_tokens: int, seed: str
-) -> Iterator[Batch]:
+def _block(facts: Mapping[str, Fact], encode: Encoder, n_tokens: int, seed: str) -> Iterator[Batch]:
     rng = random.Random(seed)
     samples: list[Sample] = []
     total = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from guide.corpus import OFF_TOPIC, Fact
 from guide.phrasing import rephrase
 
-_SYSTEM = (
+SYSTEM_TEXTS = (
     "You are a helpful assistant.",
     "You are a helpful, honest and concise assistant.",
     "You are guide, a language model that answers questions about Cama.",
@@ -46,7 +46,7 @@ def conversations(facts: Mapping[str, Fact], rng: random.Random) -> Iterator[Con
 
 
 def _conversation(first: Fact, facts: Mapping[str, Fact], rng: random.Random) -> Conversation:
-    system = rng.choice(_SYSTEM) if rng.random() < 0.2 else ""
+    system = rng.choice(SYSTEM_TEXTS) if rng.random() < 0.2 else ""
     [n_turns] = rng.choices(_N_TURNS, _N_TURNS_WEIGHTS)
     turns = [Turn(rephrase(rng.choice(first.questions), rng), first.answer)]
     fact = first

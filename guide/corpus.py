@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent
+HELD_OUT = FOLDER / "held-out.toml"
+HELD_OUT_OFF_TOPIC = FOLDER / "off-topic.toml"
 OFF_TOPIC = "talk-off-topic"
+"""The fact whose questions are to be declined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ def load_facts(folder: Path = FOLDER / "corpus") -> dict[str, Fact]:
 def _fact(name: str, table: dict[str, Any], file: str) -> Fact:
     follow = {other: tuple(ways) for other, ways in table.pop("follow", {}).items()}
     try:
-        fact = Fact(name, table.pop("answer"), *map(tuple, (table.pop("keys"), table.pop("questions"))), follow)
+        keys, questions = tuple(table.pop("keys")), tuple(table.pop("questions"))
+        fact = Fact(name, table.pop("answer"), keys, questions, follow)
     except KeyError as error:
         raise ValueError(f"{file}: {name} has no {error}") from None
     if table:
@@ -64,7 +68,7 @@ def _fact(name: str, table: dict[str, Any], file: str) -> Fact:
     return fact
 
 
-def load_examination(name: str) -> list[Examination]:
-    """The questions of ``guide/<name>.toml``, by the ids of their facts."""
-    tables = tomllib.loads((FOLDER / f"{name}.toml").read_text())
+def load_examination(path: Path) -> list[Examination]:
+    """The questions of a file that has them by the ids of their facts."""
+    tables = tomllib.loads(path.read_text())
     return [Examination(fact, question) for fact, asked in tables.items() for question in asked]

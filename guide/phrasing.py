@@ -2,67 +2,22 @@
 
 import random
 import re
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
 
-_OPENERS = (
-    "hi, ", "hello, ", "hey, ", "hi! ", "hello! ", "please ", "ok, ", "so ", "and ", "um, ", "well, ",
-    "please tell me: ", "quick question: ", "question: ", "one more thing: ", "I wonder, ",
-    "can you tell me ", "could you tell me: ", "do you know ", "I'd like to know: ", "sorry, but ",
-    "I am new here. ", "I'm a beginner, ", "help: ", "need help: ", "@guide ", "guide, ", "hey guide, ",
-    "Good morning. ", "in Cama, ", "with cama: ", "cama: ", "Cama question: ", "for Cama, ",
-    "I can't find this in the docs: ", "explain: ", "in short: ", "my boss asks: ",
-)  # fmt: skip
-_CLOSERS = (
-    " please", " please?", ", please", " thanks", " thanks!", ", thank you", " thx", "??", "?!", "...", "!",
-    " in cama", " in Cama?", " with cama", " with Cama?", " here", " on my machine", " on linux", " now", " again",
-    " exactly", " quickly", " I forgot", ", any idea?", ", how?", " - help", " (new user)", " for me",
-)  # fmt: skip
-_SAME = (
-    ("how do i", "how can i", "how to", "how would i", "how does one", "what is the way to",
-     "what's the command to", "what is the best way to", "i want to", "i need to", "i'd like to", "can i",
-     "is it possible to", "is there a way to", "tell me how to", "show me how to", "explain how to", "how should i"),
-    ("what is", "what's", "explain", "tell me about", "describe", "what does it mean:", "define", "what exactly is"),
-    ("where is", "where do i find", "where can i find", "where's", "in which place is", "where does it keep"),
-    ("can it", "does it", "is it able to", "will it"),
-    ("does cama", "can cama", "is cama able to", "will cama"),
-    ("delete", "remove", "get rid of", "erase", "drop", "throw away", "wipe"),
-    ("list", "show", "see", "display", "print", "view", "look at"),
-    ("start", "launch", "run", "fire up", "begin", "boot"),
-    ("stop", "end", "quit", "terminate", "shut down", "kill", "halt"),
-    ("change", "set", "modify", "adjust", "alter", "configure", "edit"),
-    ("use", "work with", "employ", "make use of"),
-    ("make", "create", "build", "generate"),
-    ("fix", "solve", "repair", "resolve", "cure"),
-    ("model", "llm", "language model", "network"),
-    ("models", "llms", "language models"),
-    ("machine", "computer", "pc", "laptop", "box", "host"),
-    ("folder", "directory", "path", "place"),
-    ("command", "cmd", "instruction"),
-    ("setting", "option", "variable", "parameter", "config"),
-    ("memory", "ram"),
-    ("error", "problem", "failure", "message"),
-    ("fast", "quick", "speedy"), ("slow", "sluggish", "laggy"),
-    ("import", "load in", "bring in", "add"),
-    ("answer", "reply", "response", "output"),
-    ("question", "prompt", "input"),
-    ("download", "fetch", "get", "pull"),
-    ("file", "gguf"),
-    ("does not", "doesn't", "won't", "fails to"),
-    ("isn't", "is not"), ("don't", "do not"), ("can't", "cannot", "can not"),
-)  # fmt: skip
-_OTHERS = {word: group for group in _SAME for word in group}
-_PHRASE = re.compile(
-    r"\b(" + "|".join(sorted(map(re.escape, _OTHERS), key=len, reverse=True)) + r")(?!\w)", re.IGNORECASE
+_PHRASES: Final[dict[str, Any]] = tomllib.loads(
+    (Path(__file__).parent / "phrases.toml").read_text()
 )
-_SMALL = frozenset(
-    "a an the of to in for on is are do does i my me it its with by from and or that this there cama "
-    "please can you be at as so what how".split()
+_OPENERS: Final[list[str]] = _PHRASES["openers"]
+_CLOSERS: Final[list[str]] = _PHRASES["closers"]
+_NEAR: Final[dict[str, str]] = _PHRASES["near"]
+_SMALL: Final = frozenset(_PHRASES["small_words"])
+_OTHERS: Final[dict[str, list[str]]] = {word: group for group in _PHRASES["same"] for word in group}
+_PHRASE: Final = re.compile(
+    rf"\b({'|'.join(map(re.escape, sorted(_OTHERS, key=len, reverse=True)))})(?!\w)", re.IGNORECASE
 )
-_NEAR = {
-    "a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo",
-    "j": "hk", "k": "jl", "l": "k", "m": "n", "n": "bm", "o": "ip", "p": "o", "q": "w", "r": "et",
-    "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x",
-}  # fmt: skip
 
 
 def rephrase(question: str, rng: random.Random) -> str:
@@ -104,7 +59,8 @@ def _swap_words(text: str, rng: random.Random) -> str:
 
 
 def _open(text: str, rng: random.Random) -> str:
-    return rng.choice(_OPENERS) + (text if text[:2].isupper() else text[:1].lower() + text[1:])
+    is_name = text[:2].isupper()
+    return rng.choice(_OPENERS) + (text if is_name else text[:1].lower() + text[1:])
 
 
 def _close(text: str, rng: random.Random) -> str:

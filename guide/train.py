@@ -7,6 +7,7 @@ An interrupted run goes on where its last checkpoint was.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from guide import export
 from guide.batches import Batch, batches
-from guide.conversation import _SYSTEM
+from guide.conversation import SYSTEM_TEXTS
 from guide.corpus import Fact, load_facts
 from guide.model import Llama, Shape
 from guide.vocabulary import Encoder, Vocabulary
@@ -80,13 +81,15 @@ def loss_of(model: nn.Module, batch: Batch) -> Tensor:
     ids, following, weights = batch
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(ids)
-    each = functional.cross_entropy(logits.float().flatten(0, 1), following.flatten(), reduction="none")
+    each = functional.cross_entropy(
+        logits.float().flatten(0, 1), following.flatten(), reduction="none"
+    )
     return (each * weights.flatten()).sum() / weights.sum()
 
 
 def texts(facts: dict[str, Fact]) -> Iterator[str]:
     """What the vocabulary is learnt from; answers count as much as their questions together."""
-    yield from _SYSTEM
+    yield from SYSTEM_TEXTS
     for fact in facts.values():
         yield from [fact.answer] * 20
         yield from fact.questions
@@ -110,7 +113,7 @@ def train(model: Llama, vocabulary: Vocabulary, plan: Plan, folder: Path) -> Non
     began, mean = time.monotonic(), 0.0
     source = batches(facts, Encoder(vocabulary), plan.n_tokens, plan.seed, first)
     model.train()
-    for step, batch in zip(range(first, plan.n_steps), source):
+    for step, batch in zip(range(first, plan.n_steps), source, strict=False):
         loss = loss_of(model, batch)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -119,7 +122,9 @@ def train(model: Llama, vocabulary: Vocabulary, plan: Plan, folder: Path) -> Non
         if (step + 1) % 25 == 0:
             took = time.monotonic() - began
             left = took / (step + 1 - first) * (plan.n_steps - step - 1)
-            print(f"step {step + 1:5}  loss {mean:.4f}  {took:6.0f} s  {left:6.0f} s left", flush=True)
+            print(
+                f"step {step + 1:5}  loss {mean:.4f}  {took:6.0f} s  {left:6.0f} s left", flush=True
+            )
         if (step + 1) % 200 == 0:
             _save(checkpoint, step + 1, model, optimizers)
     checkpoint.unlink(missing_ok=True)
@@ -138,13 +143,16 @@ def _save(path: Path, step: int, model: Llama, optimizers: Optimizers) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--warm", action="store_true", help="begin with the shipped file")
     parser.add_argument("--folder", type=Path, default=Path("build/guide"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     parser.add_argument("--type", default="Q8_0", help="quantization of what is written")
     arguments = parser.parse_args()
+    torch.set_num_threads(os.cpu_count() or 1)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.warm:
         vocabulary, model = Vocabulary.of_gguf(SHIPPED), export.read(SHIPPED)

@@ -1,5 +1,6 @@
 """The byte-level BPE vocabulary, and conversations as tokens."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,9 +71,7 @@ class Vocabulary:
 
 
 def _merges(tokenizer: Tokenizer) -> tuple[tuple[str, str], ...]:
-    import json
-
-    return tuple(tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"])
+    return tuple((left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"])
 
 
 @dataclass(frozen=True, slots=True)
