@@ -7,18 +7,19 @@ from typing import Annotated
 import typer
 
 from cama.cli.background import is_local
-from cama.core.errors import Unsupported
+from cama.core.errors import InvalidModelfile, Unsupported
 from cama.core.settings import Settings
 
 _IMPLICIT = "FROM .\n"
-"""What a missing Modelfile says."""
+"""What a Modelfile says that is missing and that nobody named."""
 
 
 def command(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     file: Annotated[
-        str, typer.Option("--file", "-f", metavar="FILE", help="The Modelfile")
-    ] = "Modelfile",
+        str,
+        typer.Option("--file", "-f", metavar="FILE", help='The Modelfile (default "Modelfile")'),
+    ] = "",
     quantize: Annotated[
         str, typer.Option("--quantize", "-q", metavar="LEVEL", help="Quantize to this level")
     ] = "",
@@ -30,10 +31,10 @@ def command(
         raise Unsupported(
             f"creating a model on another machine ({settings.host.url}) is not supported yet"
         )
-    _create(settings, model, Path(file))
+    _create(settings, model, file)
 
 
-def _create(settings: Settings, model: str, file: Path) -> None:
+def _create(settings: Settings, model: str, file: str) -> None:
     from cama.modelfile.create import create_model
     from cama.modelfile.parser import load_modelfile, parse_modelfile
     from cama.store.names import ModelName
@@ -41,9 +42,14 @@ def _create(settings: Settings, model: str, file: Path) -> None:
 
     ModelName.parse(model)  # before any work that a bad name makes vain
     _status("gathering model components")
-    modelfile = load_modelfile(file) if file.exists() else parse_modelfile(_IMPLICIT)
-    folder = file.parent if file.exists() else Path()
-    create_model(Store.of(settings), model, modelfile, folder, _status)
+    path = Path(file or "Modelfile")
+    if path.exists():
+        modelfile = load_modelfile(path)
+    elif file:
+        raise InvalidModelfile(f"there is no Modelfile {file}", path=file)
+    else:
+        modelfile = parse_modelfile(_IMPLICIT)
+    create_model(Store.of(settings), model, modelfile, path.parent, _status)
 
 
 def _status(text: str) -> None:

@@ -118,10 +118,10 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
     """The GGUF files of a folder. Raises InvalidModelfile and Unsupported."""
     if any(any(folder.glob(pattern)) for pattern in _SAFETENSORS):
         raise Unsupported(_NO_SAFETENSORS)
+    home = Path(os.path.realpath(folder))
     files = tuple(sorted(folder.glob("*.gguf")))
     if not files:
-        raise InvalidModelfile("no Modelfile or safetensors files found", path=str(folder))
-    home = Path(os.path.realpath(folder))
+        raise InvalidModelfile(f"no Modelfile or GGUF files found in {home}", path=str(home))
     for file in files:
         if home not in Path(os.path.realpath(file)).parents:
             raise InvalidModelfile(f"insecure path: {file}", path=str(file))

@@ -1,5 +1,6 @@
 """``create``, up to where the model store takes over."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,12 +34,27 @@ def test_create_refuses_a_bad_name(cama: Cama) -> None:
     assert cama("create", "a b").err == "Error: invalid model name: a b\n"
 
 
-def test_create_without_a_modelfile_takes_the_folder(cama: Cama) -> None:
+def test_create_without_a_modelfile_takes_the_folder(
+    cama: Cama, folder: Path, shared_data: Path
+) -> None:
+    shutil.copyfile(shared_data / "toy-ollama" / "ollama-gemma3.gguf", folder / "toy.gguf")
+    outcome = cama("create", "m")
+    assert outcome.status == 0, outcome.err
+
+
+def test_create_without_anything_names_the_folder(cama: Cama, folder: Path) -> None:
     outcome = cama("create", "m")
     assert outcome.status == 1
     assert outcome.err == (
-        "gathering model components\nError: no Modelfile or safetensors files found\n"
+        f"gathering model components\nError: no Modelfile or GGUF files found in {folder}\n"
     )
+
+
+@pytest.mark.parametrize("file", ["nofile", "Modelfile", "no/Modelfile"])
+def test_create_names_a_modelfile_that_is_missing(cama: Cama, file: str) -> None:
+    outcome = cama("create", "m", "-f", file)
+    assert outcome.status == 1
+    assert outcome.err == f"gathering model components\nError: there is no Modelfile {file}\n"
 
 
 def test_create_of_a_bad_modelfile_is_one_line(cama: Cama, folder: Path) -> None:

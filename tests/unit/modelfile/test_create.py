@@ -287,7 +287,7 @@ def test_create_from_a_recipe(store: Store, make_gguf: MakeGGUF) -> None:
         ("FROM a b", InvalidModelName, "invalid model name: a b"),
         ("FROM ", InvalidModelfile, "not a path or a model name"),
         ("FROM bad.gguf", InvalidModelFile, "not a GGUF file"),
-        ("FROM empty", InvalidModelfile, "no Modelfile or safetensors files found"),
+        ("FROM empty", InvalidModelfile, "no Modelfile or GGUF files found in .*/empty"),
         ("FROM st", Unsupported, "safetensors or PyTorch files is not available yet"),
         ("FROM st/model.safetensors", Unsupported, "is not available yet"),
         ("FROM lora.gguf", InvalidModelfile, "only adapters and projectors"),
