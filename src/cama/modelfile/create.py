@@ -100,7 +100,7 @@ def _open(path: Path, status: Status) -> Weights:
 def _open_adapter(path: Path, status: Status) -> Weights:
     weights = _open(path, status)
     if weights.facts.kind != "adapter":
-        raise InvalidModelfile(f"{path} is no adapter but a {weights.facts.kind}", path=str(path))
+        raise InvalidModelfile(f"{path} is no adapter but {weights.facts.noun}", path=str(path))
     return weights
 
 

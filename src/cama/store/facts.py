@@ -38,6 +38,11 @@ class Facts:
     quantization: str
     sampling: Mapping[str, int | float]
 
+    @property
+    def noun(self) -> str:
+        """The kind as a sentence has it: ``a model``, ``an adapter``."""
+        return f"{'an' if self.kind == 'adapter' else 'a'} {self.kind}"
+
 
 def read_facts(path: Path) -> Facts:
     """The facts of ``path``; cached, so that repeated calls cost one ``stat``.

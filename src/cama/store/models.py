@@ -132,7 +132,7 @@ def stored_model(
 def file_model(name: str, path: Path, size: int, mtime_ns: int, facts: Facts) -> StoredModel:
     """The model that a plain GGUF file is. Raises UnsupportedModel on an adapter or projector."""
     if facts.kind != "model":
-        raise UnsupportedModel(f"{path} is no model but a {facts.kind}", path=str(path))
+        raise UnsupportedModel(f"{path} is no model but {facts.noun}", path=str(path))
     identity = f"{path}\0{size}\0{mtime_ns}"
     return StoredModel(
         name=name,

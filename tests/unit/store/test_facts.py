@@ -22,6 +22,8 @@ def test_facts_of_a_model(make_gguf: MakeGGUF) -> None:
     ("metadata", "fact", "value"),
     [
         ({"general.type": "adapter"}, "kind", "adapter"),
+        ({"general.type": "adapter"}, "noun", "an adapter"),
+        ({}, "noun", "a model"),
         ({"general.type": "mmproj"}, "kind", "projector"),
         ({"llama.vision.block_count": 2}, "kind", "model"),
         ({"general.architecture": "clip", "clip.vision.block_count": 2}, "kind", "projector"),

@@ -103,9 +103,11 @@ def test_plain_folder_or_pipe_is_no_model(store: Store, tmp_path: Path) -> None:
             store.get(name)
 
 
-@pytest.mark.parametrize("kind", ["adapter", "projector"])
-def test_plain_file_that_is_only_a_part(store: Store, make_gguf: MakeGGUF, kind: str) -> None:
-    with pytest.raises(UnsupportedModel, match=f"no model but a {kind}"):
+@pytest.mark.parametrize(("kind", "noun"), [("adapter", "an adapter"), ("mmproj", "a projector")])
+def test_plain_file_that_is_only_a_part(
+    store: Store, make_gguf: MakeGGUF, kind: str, noun: str
+) -> None:
+    with pytest.raises(UnsupportedModel, match=f"is no model but {noun}$"):
         store.get(str(make_gguf(general__type=kind)))
 
 
