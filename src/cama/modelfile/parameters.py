@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cama.core.errors import InvalidOption
@@ -61,22 +61,19 @@ def parse_parameter(name: str, text: str) -> int | float | bool | str:
     return value
 
 
-def parse_parameters(
-    pairs: Iterable[tuple[str, str]], warn: Callable[[str], None]
-) -> dict[str, Any]:
-    """Typed parameters: ``stop`` collects a list, of others the last counts.
+def add_parameter(
+    values: dict[str, Any], name: str, text: str, warn: Callable[[str], None]
+) -> None:
+    """Add a typed parameter: ``stop`` collects a list, of others the last counts.
 
-    Deprecated names are left out and ``warn`` is told. Raises InvalidOption.
+    A deprecated name is left out and ``warn`` is told. Raises InvalidOption.
     """
-    values: dict[str, Any] = {}
-    for name, text in pairs:
-        if name in DEPRECATED:
-            warn(f"parameter {name} is deprecated")
-        elif name == "stop":
-            values.setdefault(name, []).append(parse_parameter(name, text))
-        else:
-            values[name] = parse_parameter(name, text)
-    return values
+    if name in DEPRECATED:
+        warn(f"parameter {name} is deprecated")
+    elif name == "stop":
+        values.setdefault(name, []).append(parse_parameter(name, text))
+    else:
+        values[name] = parse_parameter(name, text)
 
 
 def format_parameters(params: Mapping[str, Any]) -> list[tuple[str, str]]:

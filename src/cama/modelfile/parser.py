@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cama.core.errors import InvalidModelfile
 from cama.store.files import read_bounded, storing
@@ -83,6 +83,11 @@ def parse_modelfile(text: str) -> Modelfile:
     return modelfile
 
 
+def invalid_at(line: int, problem: str, **fields: Any) -> InvalidModelfile:
+    """The error of a command that begins at ``line``."""
+    return InvalidModelfile(f"(line {line}): {problem}", line=line, **fields)
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Numbered lines with their ends; a carriage return ends a line like a line feed does."""
     lines = (found.group() for found in _LINE.finditer(text.removeprefix("\ufeff")))
@@ -98,7 +103,7 @@ def _commands(lines: Iterator[tuple[int, str]]) -> Iterator[Command]:
         word = _WORD.match(rest)
         name = word[1].lower() if word else ""
         if word is None or name not in COMMANDS:
-            raise _invalid(_BAD_COMMAND, number)
+            raise invalid_at(number, _BAD_COMMAND)
         rest = rest[word.end() :]
         argument = ""
         if name in _ARGUMENT:
@@ -112,7 +117,7 @@ def _split_argument(name: str, rest: str, number: int) -> tuple[str, str]:
     if found is None:
         raise _cut_off(f"{name.upper()} {rest}", number)
     if name == "message" and found[1] not in ROLES:
-        raise _invalid(_BAD_ROLE, number)
+        raise invalid_at(number, _BAD_ROLE)
     return found[1], rest[found.end() :]
 
 
@@ -146,10 +151,6 @@ def _opening(text: str) -> str:
 def _printable(text: str) -> str:
     kept = _BLANKS_AND_ENDS
     return text if text.isprintable() else "".join(c for c in text if c.isprintable() or c in kept)
-
-
-def _invalid(problem: str, line: int) -> InvalidModelfile:
-    return InvalidModelfile(f"(line {line}): {problem}", line=line)
 
 
 def _cut_off(text: str, line: int) -> InvalidModelfile:

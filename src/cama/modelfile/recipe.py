@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from cama.core.errors import InvalidModelfile, InvalidOption, ModelNotFound, Unsupported
-from cama.modelfile.parameters import parse_parameters
-from cama.modelfile.parser import Modelfile
+from cama.modelfile.parameters import add_parameter
+from cama.modelfile.parser import Modelfile, invalid_at
 from cama.store.plain import is_explicit_path
 
 _SEMVER = re.compile(
@@ -82,11 +82,13 @@ def read_version(text: str) -> str:
 
 
 def _params(modelfile: Modelfile, warn: Callable[[str], None]) -> dict[str, Any]:
-    commands = modelfile.all("parameter")
-    try:
-        return parse_parameters(((c.argument, c.value) for c in commands), warn)
-    except InvalidOption as error:
-        raise InvalidModelfile(error.message, **error.fields) from None
+    values: dict[str, Any] = {}
+    for command in modelfile.all("parameter"):
+        try:
+            add_parameter(values, command.argument, command.value, warn)
+        except InvalidOption as error:
+            raise invalid_at(command.line, error.message, **error.fields) from None
+    return values
 
 
 def _find_files(text: str, folder: Path) -> tuple[Path, ...]:

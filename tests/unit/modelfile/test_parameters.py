@@ -7,9 +7,9 @@ import pytest
 from cama.core.errors import InvalidOption
 from cama.modelfile.parameters import (
     DEPRECATED,
+    add_parameter,
     format_parameters,
     parse_parameter,
-    parse_parameters,
 )
 
 
@@ -70,14 +70,18 @@ def test_parameter_of_endless_digits_is_refused() -> None:
 
 
 def test_parameters_collect_stops_and_keep_the_last_of_others() -> None:
-    pairs = [("stop", "a"), ("top_k", "1"), ("stop", "b"), ("top_k", "2")]
-    assert parse_parameters(pairs, pytest.fail) == {"stop": ["a", "b"], "top_k": 2}
+    values: dict[str, Any] = {}
+    for name, text in (("stop", "a"), ("top_k", "1"), ("stop", "b"), ("top_k", "2")):
+        add_parameter(values, name, text, pytest.fail)
+    assert values == {"stop": ["a", "b"], "top_k": 2}
 
 
 @pytest.mark.parametrize("name", sorted(DEPRECATED))
 def test_parameters_warn_of_deprecated_names(name: str) -> None:
+    values: dict[str, Any] = {}
     warnings: list[str] = []
-    assert parse_parameters([(name, "x")], warnings.append) == {}
+    add_parameter(values, name, "x", warnings.append)
+    assert values == {}
     assert warnings == [f"parameter {name} is deprecated"]
 
 
