@@ -78,10 +78,12 @@ async def test_activity_does_not_count_the_lifespan() -> None:
     assert activity.idle_seconds == 5
 
 
-def run_server(folder: Path, port: int, idle_exit: float | None) -> "subprocess.Popen[str]":
-    """A server in a process of its own."""
+def run_server(
+    folder: Path, idle_exit: float | None, host: str = "127.0.0.1"
+) -> "subprocess.Popen[str]":
+    """A server in a process of its own, on any port."""
     settings = (
-        f"Settings(models=Path({str(folder)!r}), host=Address('127.0.0.1', {port}), "
+        f"Settings(models=Path({str(folder)!r}), host=Address({host!r}, 0), "
         f"home=Path({str(folder)!r}))"
     )
     program = (
@@ -97,17 +99,27 @@ def run_server(folder: Path, port: int, idle_exit: float | None) -> "subprocess.
 
 @pytest.mark.e2e
 def test_serve_ends_by_itself_when_idle(tmp_path: Path) -> None:
-    with run_server(tmp_path, 0, idle_exit=0.1) as process:
+    with run_server(tmp_path, idle_exit=0.1) as process:
         _, log = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "listening on http://127.0.0.1:" in log
     assert "idle for 0.1 s, stopping" in log
+    assert "open to the network" not in log
+
+
+@pytest.mark.e2e
+def test_serve_says_that_it_is_open_to_the_network(tmp_path: Path) -> None:
+    with run_server(tmp_path, idle_exit=0.1, host="0.0.0.0") as process:
+        _, log = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "listening on http://0.0.0.0:" in log
+    assert "WARNING cama.api.server: open to the network" in log
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_serve_ends_cleanly_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    with run_server(tmp_path, 0, idle_exit=None) as process:
+    with run_server(tmp_path, idle_exit=None) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         url = line.split("listening on ")[1].split()[0]

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from cama import __version__
 from cama.api.activity import Activity
 from cama.api.app import create_app
+from cama.api.hosts import is_loopback
 from cama.core.errors import CamaError, InvalidSetting
 from cama.core.settings import Address, Settings
 from cama.scheduler.scheduler import Scheduler
@@ -52,12 +53,7 @@ async def _serve(settings: Settings, listener: socket.socket, idle_exit: float |
     app = create_app(settings, Store.of(settings), scheduler)
     activity = Activity(app)
     server = uvicorn.Server(_config(activity))
-    _log.info(
-        "listening on %s version=%s models=%s",
-        _bound(settings.host, listener).url,
-        __version__,
-        settings.models,
-    )
+    _announce(settings, _bound(listener))
 
     async def watch() -> None:
         await _stop_when_idle(server, activity, scheduler, idle_exit)
@@ -72,6 +68,14 @@ async def _serve(settings: Settings, listener: socket.socket, idle_exit: float |
     if not server.started:
         raise CamaError("the server could not start, see its log")
     _log.info("stopped")
+
+
+def _announce(settings: Settings, bound: Address) -> None:
+    _log.info(
+        "listening on %s version=%s models=%s", bound.literal_url, __version__, settings.models
+    )
+    if not is_loopback(bound.host):
+        _log.warning("open to the network without authentication: who reaches it can use it")
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:
@@ -128,9 +132,10 @@ def _cannot_listen(address: Address, error: OSError) -> InvalidSetting:
     )
 
 
-def _bound(address: Address, listener: socket.socket) -> Address:
-    """``address`` with the port that the system chose when it was 0."""
-    return Address(address.host, listener.getsockname()[1])
+def _bound(listener: socket.socket) -> Address:
+    """Where it listens: a name is resolved, and a port of 0 is the one that the system chose."""
+    host, port = listener.getsockname()[:2]
+    return Address(host, port)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ bad value is an error that names the variable, never a silent default.
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -30,7 +30,13 @@ class Address:
     def url(self) -> str:
         """Where a client on this machine connects; a wildcard address is reached on loopback."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return replace(self, host=host).literal_url
+
+    @property
+    def literal_url(self) -> str:
+        """The address as it is, a wildcard too."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
 
     @classmethod
     def parse(cls, text: str) -> "Address":
