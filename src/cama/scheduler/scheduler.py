@@ -216,7 +216,7 @@ class Scheduler:
         now = self._clock()
         for row in tuple(self._rows.values()):
             if row.expires_at <= now:
-                self._close_if_idle(row, "its time is over")
+                self._close_if_idle(row, row.reason_to_leave)
 
     def _bury(self) -> None:
         """Give up the places of processes that ended by themselves."""

@@ -72,6 +72,11 @@ class Row:
         """When an idle row is unloaded; infinite for others."""
         return self.last_used + max(self.keep_alive, 0.0) if self.is_idle else math.inf
 
+    @property
+    def reason_to_leave(self) -> str:
+        """Why a row that expired is unloaded."""
+        return "its time is over" if self.keep_alive > 0 else "keep_alive 0 asks for it"
+
     def resident(self, *, leaving: bool) -> Resident:
         return Resident(
             spec=self.spec,

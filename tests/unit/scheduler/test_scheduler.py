@@ -1,6 +1,7 @@
 """The policy of the scheduler: sharing, keeping, evicting, waiting, failing."""
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -241,6 +242,24 @@ async def test_unload_waits_for_the_last_request(world: World) -> None:
     assert world.names() == ["a"]
     await request.end()
     assert world.scheduler.idle
+
+
+async def test_the_log_says_why_a_model_is_unloaded(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "cama.scheduler")
+    await world.use(spec("asked"))
+    await world.scheduler.unload(spec("asked").key)
+    await world.use(spec("brief"), keep_alive=0)
+    await settle()
+    await world.use(spec("over"))
+    await world.later(300)
+    lines = [r.getMessage() for r in caplog.records if r.getMessage().startswith("unloading")]
+    assert lines == [
+        "unloading asked: keep_alive 0 asks for it",
+        "unloading brief: keep_alive 0 asks for it",
+        "unloading over: its time is over",
+    ]
 
 
 async def test_unload_of_a_model_that_is_not_loaded_does_nothing(world: World) -> None:
