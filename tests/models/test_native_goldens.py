@@ -1,6 +1,7 @@
 """The native engine computes what reference models compute, to the last digits of float32."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 from cama.core.errors import UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.base import Plan, SeqId, Span
+from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
+from cama.engine.select import open_engine
+from cama.gguf import I32, U16, Array, GGUFFile, Scalar, TensorSource, write_gguf
 
 pytestmark = pytest.mark.native
 
@@ -63,3 +67,40 @@ def test_what_is_not_implemented_is_refused_with_a_reason(
 ) -> None:
     with pytest.raises(UnsupportedModel, match=reason):
         _open(shared_data / "toy", name)
+
+
+def _split(whole: Path, folder: Path) -> Path:
+    """The model as two files, as llama.cpp's tools split one; returns the first."""
+    with GGUFFile.open(whole) as file:
+        names = list(file.tensors)
+        half = len(names) // 2
+        metadata: dict[str, Scalar | Array] = {key: file.typed(key) for key in file.metadata}
+        for number, part in enumerate((names[:half], names[half:])):
+            place: dict[str, Scalar | Array] = {
+                "split.no": U16(number),
+                "split.count": U16(2),
+                "split.tensors.count": I32(len(names)),
+            }
+            tensors = [
+                TensorSource(name, info.type, info.shape, bytes(file.data(name)))
+                for name in part
+                for info in (file.tensors[name],)
+            ]
+            path = folder / f"split-{number + 1:05}-of-00002.gguf"
+            write_gguf(path, (metadata if number == 0 else {}) | place, tensors)
+    return folder / "split-00001-of-00002.gguf"
+
+
+def test_a_model_in_several_files_is_left_to_libllama(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = _split(tiny_model("qwen3"), tmp_path)
+    with pytest.raises(UnsupportedModel, match="split over 2 files"):
+        NativeEngine.open(path, EXACT, "test", lambda _: None)
+    engine = open_engine(path, EXACT, lambda _: None)
+    assert (engine.info.engine, engine.info.reason) == ("llama", "the model is split over 2 files")
+    rows = engine.forward(Plan((Span(SEQ, 0, [1, 2, 3], 1),))).copy()
+    engine.close()
+    whole = LlamaEngine.open(tiny_model("qwen3"), EXACT, "test", lambda _: None)
+    assert np.array_equal(whole.forward(Plan((Span(SEQ, 0, [1, 2, 3], 1),))), rows)
+    whole.close()

@@ -14,7 +14,7 @@ from cama.engine.native import state
 from cama.engine.native.graphs import Graphs, Shape, max_nodes
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
-from cama.engine.native.load import MappedWeights, bind
+from cama.engine.native.load import MappedWeights, bind, check_whole
 from cama.engine.native.nn import Decoder
 from cama.engine.plan_check import check_plan, check_sequence
 from cama.engine.threads import default_threads
@@ -32,6 +32,7 @@ class NativeEngine:
     """Implements cama.engine.base.Engine and Interruptible."""
 
     def __init__(self, file: GGUFFile, load: LoadOptions, reason: str) -> None:
+        check_whole(file)
         self._file = file
         self._weights = MappedWeights(file)
         self.model: Decoder = bind(file, self._weights)

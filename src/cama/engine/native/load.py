@@ -16,6 +16,13 @@ _HOST_ALIGNMENT = 32
 """What ggml's CPU kernels assume of a tensor's address."""
 
 
+def check_whole(file: GGUFFile) -> None:
+    """Raise UnsupportedModel for one part of a model that is split over several files."""
+    count = file.get("split.count")
+    if isinstance(count, int) and count > 1:
+        raise UnsupportedModel(f"the model is split over {count} files")
+
+
 class MappedWeights:
     """Every tensor of a file as a ggml tensor whose data points into the map.
 
