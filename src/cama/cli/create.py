@@ -21,7 +21,13 @@ def command(
         typer.Option("--file", "-f", metavar="FILE", help='The Modelfile (default "Modelfile")'),
     ] = "",
     quantize: Annotated[
-        str, typer.Option("--quantize", "-q", metavar="LEVEL", help="Quantize to this level")
+        str,
+        typer.Option(
+            "--quantize",
+            "-q",
+            metavar="LEVEL",
+            help="Not in this version: quantize to this level",
+        ),
     ] = "",
 ) -> None:
     settings = Settings.load()

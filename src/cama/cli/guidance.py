@@ -6,7 +6,7 @@ Commands:
   /show           Show an item of the model
   /list           List the models of the store
   /load <model>   Go on with another model, from the beginning
-  /save <model>   Keep this session as a model
+  /save <model>   Not in this version: keep this session as a model
   /clear          Forget the conversation
   /bye            Leave
   /?, /help       Show this; also: /? set, /? show, /? shortcuts
@@ -20,9 +20,9 @@ Settings:
   /set system <text>              Set the system message; """ begins one of several lines
   /set history, nohistory         Remember the lines you enter, or not
   /set wordwrap, nowordwrap       Break lines between words, or not
-  /set format json, noformat      Answer in JSON, or in text
+  /set format json, noformat      Answer in JSON (not in this version), or in text
   /set verbose, quiet             Show timings after each answer, or not
-  /set think [level], nothink     Let the model think first, or not
+  /set think [level], nothink     Let the model think first (not in this version), or not
 '''
 
 SHOW = """\

@@ -31,11 +31,18 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     verbose: Annotated[bool, typer.Option("--verbose", help="Show timings")] = False,
     nowordwrap: Annotated[bool, typer.Option("--nowordwrap", help="Do not wrap words")] = False,
     format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="json, or a JSON schema")
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help="Not in this version: json, or a JSON schema"
+        ),
     ] = "",
     think: Annotated[
         str,
-        typer.Option("--think", metavar="[=LEVEL]", help="true, false, high, medium, low or max"),
+        typer.Option(
+            "--think",
+            metavar="[=LEVEL]",
+            help="false; not in this version: true, high, medium, low or max",
+        ),
     ] = "",
     hidethinking: Annotated[
         bool, typer.Option("--hidethinking", help="Do not show the thinking")

@@ -32,6 +32,18 @@ def test_help_of_a_command_lists_flags_and_variables(cama: Cama, words: tuple[st
     assert "Environment Variables:\n  CAMA_HOST" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run", "--format FORMAT Not in this version: json"),
+        ("run", "--think [=LEVEL] false; not in this version: true, high"),
+        ("create", "--quantize LEVEL Not in this version: quantize"),
+    ],
+)
+def test_help_says_what_this_version_does_not_do(cama: Cama, name: str, text: str) -> None:
+    assert text in " ".join(cama(name, "--help").out.split())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_names_settings_that_exist(cama: Cama, name: str) -> None:
     assert cama(name, "--help").status == 0

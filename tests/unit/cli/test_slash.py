@@ -68,6 +68,21 @@ def test_help_goes_to_standard_error(
     assert (captured.out, captured.err) == ("", text)
 
 
+@pytest.mark.parametrize(
+    ("topic", "text"),
+    [
+        ("", "/save <model>   Not in this version: "),
+        ("set", "/set format json, noformat      Answer in JSON (not in this version)"),
+        ("set", "/set think [level], nothink     Let the model think first (not in this version)"),
+    ],
+)
+def test_help_says_what_this_version_does_not_do(
+    slash: Slash, capsys: pytest.CaptureFixture[str], topic: str, text: str
+) -> None:
+    slash(f"/? {topic}")
+    assert text in capsys.readouterr().err
+
+
 def test_list_is_the_table_of_models(
     server: TinyServer, slash: Slash, capsys: pytest.CaptureFixture[str]
 ) -> None:
