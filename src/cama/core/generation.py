@@ -5,6 +5,14 @@ from typing import Literal
 
 FinishReason = Literal["stop", "length"]
 
+MissReason = Literal["new", "diverged", "evicted", "adapter", "tenant", "not_resumable"]
+"""Why the prefix cache did not give more of a prompt.
+
+``new``: nothing longer was ever there. ``diverged``: a cached text goes on differently.
+``evicted``: it was there, and its cells were needed. ``adapter`` and ``tenant``: it is there, for
+another one. ``not_resumable``: the model's state cannot be picked up at that token.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
@@ -35,6 +43,7 @@ class Generation:
     ``truncate``: an over-long prompt is cut (and the cut reported) instead of refused.
     ``shift``: a full context window drops its oldest tokens instead of ending with ``length``.
     ``add_special``: put the model's own BOS in front where the model wants one.
+    ``adapter`` and ``tenant`` are opaque; prompts share a prefix only where both are equal.
     """
 
     prompt: str | tuple[int, ...]
@@ -45,6 +54,8 @@ class Generation:
     truncate: bool = True
     shift: bool = True
     add_special: bool = True
+    adapter: str = ""
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +73,12 @@ class Finish:
     ``prompt_tokens`` counts what was evaluated or reused after truncation, ``cached_tokens`` how
     many of those came from the prefix cache, ``truncated_tokens`` how many of the prompt were cut,
     ``shifted_tokens`` how many the context window dropped while generating.
+
+    ``restored_tokens`` of the cached ones were read from disk for this request; ``miss_reason``
+    says why no more were cached, None when all but the last were, and ``diverged_at`` is the index
+    of the first prompt token that differs. ``queue_seconds`` is from arrival to start;
+    ``prefill_seconds`` and ``decode_seconds`` were spent in passes that read its prompt or computed
+    its next token, ``sampling_seconds`` in choosing tokens.
     """
 
     reason: FinishReason
@@ -72,6 +89,13 @@ class Finish:
     eval_tokens: int
     prompt_seconds: float
     eval_seconds: float
+    restored_tokens: int = 0
+    miss_reason: MissReason | None = None
+    diverged_at: int | None = None
+    queue_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    sampling_seconds: float = 0.0
 
 
 Event = Chunk | Finish
