@@ -9,7 +9,7 @@ from torch import Tensor
 
 from guide.conversation import conversations
 from guide.corpus import Fact
-from guide.vocabulary import Encoder, Sample
+from guide.samples import Encoder, Sample
 
 BATCHES_IN_BLOCK = 32
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -30,7 +30,7 @@ def _block(facts: Mapping[str, Fact], encode: Encoder, n_tokens: int, seed: str)
     samples: list[Sample] = []
     total = 0
     for conversation in conversations(facts, rng):
-        samples.append(encode(conversation))
+        samples.append(encode(conversation, rng))
         total += len(samples[-1].ids)
         if total >= n_tokens * BATCHES_IN_BLOCK:
             break

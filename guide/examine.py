@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -54,6 +55,7 @@ class Examinee:
     def __init__(self, engine: Engine, template: ChatTemplate) -> None:
         self._engine = engine
         self._template = template
+        self._loop = Loop(engine)
 
     def answer(self, conversations: Sequence[Sequence[str]]) -> list[str]:
         """The greedy answers to the last of each list of questions, all in one batch.
@@ -71,20 +73,6 @@ class Examinee:
             for asked, answer in zip(examination, answers, strict=True)
         ]
 
-    def perplexity(self, examination: Sequence[Examination], facts: Mapping[str, Fact]) -> float:
-        """Of the right answers, per token, each after its question."""
-        total, n = 0.0, 0
-        for asked in examination:
-            prompt = self._encode(self._prompt([asked.question]))
-            answer = self._encode(facts[asked.fact].answer)
-            span = Span(SeqId(0), 0, [*prompt, *answer], len(answer) + 1)
-            logits = self._engine.forward(Plan((span,)))[:-1].astype(np.float64)
-            self._engine.truncate(SeqId(0), 0)
-            chosen = logits[np.arange(len(answer)), list(answer)]
-            total += float((np.logaddexp.reduce(logits, axis=1) - chosen).sum())
-            n += len(answer)
-        return math.exp(total / n)
-
     def _prompt(self, questions: Sequence[str]) -> str:
         messages: list[dict[str, str]] = []
         for question in questions:
@@ -95,7 +83,6 @@ class Examinee:
         return self._template.render(messages)
 
     def _generate(self, prompts: Sequence[str]) -> list[str]:
-        loop = Loop(self._engine)
         answers = [""] * len(prompts)
         for i, prompt in enumerate(prompts):
 
@@ -106,8 +93,8 @@ class Examinee:
                     answers[i] += event.text
 
             wanted = Generation(prompt="", sampling=Sampling(temperature=0), num_predict=MAX_TOKENS)
-            loop.submit(str(i), self._encode(prompt), wanted, collect)
-        while loop.step():
+            self._loop.submit(str(i), self._encode(prompt), wanted, collect)
+        while self._loop.step():
             pass
         return answers
 
@@ -115,18 +102,35 @@ class Examinee:
         return self._engine.tokenizer.encode(text, add_special=False, parse_special=True)
 
 
+def perplexity(engine: Engine, template: ChatTemplate, answered: Sequence[Answered]) -> float:
+    """Of the right answers, per token, each after its question."""
+    encode = partial(engine.tokenizer.encode, add_special=False, parse_special=True)
+    total, n = 0.0, 0
+    for one in answered:
+        prompt = encode(template.render([{"role": "user", "content": one.question}]))
+        answer = encode(one.fact.answer)
+        span = Span(SeqId(0), 0, [*prompt, *answer], len(answer) + 1)
+        logits = engine.forward(Plan((span,)))[:-1].astype(np.float64)
+        engine.truncate(SeqId(0), 0)
+        total += float(np.logaddexp.reduce(logits, axis=1).sum())
+        total -= float(logits[np.arange(len(answer)), answer].sum())
+        n += len(answer)
+    return math.exp(total / n)
+
+
 @contextmanager
-def examinee(
+def opened(
     path: Path = SHIPPED, engine: Literal["native", "llama"] = "native"
-) -> Iterator[Examinee]:
+) -> Iterator[tuple[Engine, ChatTemplate]]:
+    """A model to examine: its engine, which ends with the context, and its chat template."""
     with GGUFFile.open(path) as file:
         template = ChatTemplate(file.get("tokenizer.chat_template"), bos="", eos="")
     load = LoadOptions(engine=engine, n_ctx=1024, n_parallel=8, n_threads=2)
-    opened = open_engine(path, load, lambda done: None)
+    model = open_engine(path, load, lambda done: None)
     try:
-        yield Examinee(opened, template)
+        yield model, template
     finally:
-        opened.close()
+        model.close()
 
 
 def main() -> None:
@@ -135,17 +139,16 @@ def main() -> None:
     parser.add_argument("--examination", type=Path, nargs="*", help="other files of questions")
     arguments = parser.parse_args()
     facts = load_facts()
-    with examinee(arguments.model) as model:
-        for path in arguments.examination or (HELD_OUT, HELD_OUT_OFF_TOPIC):
-            examination = load_examination(path)
-            answered = model.examine(examination, facts)
-            for wrong in (one for one in answered if not one.is_right):
-                print(f"  {wrong.question}\n    for {wrong.fact.id}: {wrong.answer}")
-            n_right = sum(one.is_right for one in answered)
-            print(f"{path.name}: {n_right} of {len(answered)} right, {n_right / len(answered):.1%}")
-            print(
-                f"{path.name}: perplexity of the answers {model.perplexity(examination, facts):.3f}"
-            )
+    for path in arguments.examination or (HELD_OUT, HELD_OUT_OFF_TOPIC):
+        with opened(arguments.model) as (engine, template):
+            answered = Examinee(engine, template).examine(load_examination(path), facts)
+        for wrong in (one for one in answered if not one.is_right):
+            print(f"  {wrong.question}\n    for {wrong.fact.id}: {wrong.answer}")
+        n_right = sum(one.is_right for one in answered)
+        with opened(arguments.model) as (engine, template):
+            surprise = perplexity(engine, template, answered)
+        print(f"{path.name}: {n_right} of {len(answered)} right ({n_right / len(answered):.1%})")
+        print(f"{path.name}: perplexity of the right answers {surprise:.3f}")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from torch.nn import functional
 from guide import export
 from guide.batches import Batch, batches
 from guide.conversation import SYSTEM_TEXTS
-from guide.corpus import Fact, load_facts
+from guide.corpus import Examination, Fact, load_examination, load_facts
 from guide.model import Llama, Shape
-from guide.vocabulary import Encoder, Vocabulary
+from guide.samples import Answer, Encoder
+from guide.vocabulary import Vocabulary
 
 SHIPPED = Path(__file__).parent.parent / "src/cama/bundled/guide.gguf"
 
@@ -98,20 +99,38 @@ def texts(facts: dict[str, Fact]) -> Iterator[str]:
             yield from ways
 
 
-def train(model: Llama, vocabulary: Vocabulary, plan: Plan, folder: Path) -> None:
-    """Train ``model``; checkpoints lie in ``folder`` and go when the training is done."""
+def share_right(model: Llama, encode: Encoder, asked: list[tuple[str, str]]) -> float:
+    """How many of these questions the model answers, greedily, with the answer beside them."""
+    model.eval()
+    with torch.no_grad():
+        right = [_decides(model, encode.prompt(asks), encode.answers[text]) for asks, text in asked]
+    model.train()
+    return sum(right) / len(right)
+
+
+def _decides(model: Llama, prompt: list[int], answer: Answer) -> bool:
+    logits = model(torch.tensor([[*prompt, *answer.ids[: answer.n_decided]]]))[0]
+    best = logits.argmax(1)[len(prompt) - 1 :]
+    return all(int(best[i]) == answer.ids[i] for i in answer.choices)
+
+
+def train(
+    model: Llama, vocabulary: Vocabulary, plan: Plan, checkpoint: Path, watched: list[Examination]
+) -> None:
+    """Train ``model``, from ``checkpoint`` on if there is one; it goes when the training is done.
+
+    How many of the ``watched`` questions the model answers is printed now and then.
+    """
     torch.manual_seed(plan.seed)
-    facts, checkpoint = load_facts(), folder / "checkpoint.pt"
+    facts = load_facts()
+    encode = Encoder(vocabulary, (fact.answer for fact in facts.values()))
+    asked = [(one.question, facts[one.fact].answer) for one in watched]
     optimizers, first = Optimizers(model, plan), 0
     if checkpoint.exists():
-        saved = torch.load(checkpoint)
-        model.load_state_dict(saved["model"])
-        optimizers.load_state_dict(saved["optimizers"])
-        torch.set_rng_state(saved["random"])
-        first = saved["step"]
+        first = _load(checkpoint, model, optimizers)
         print(f"going on after step {first}")
     began, mean = time.monotonic(), 0.0
-    source = batches(facts, Encoder(vocabulary), plan.n_tokens, plan.seed, first)
+    source = batches(facts, encode, plan.n_tokens, plan.seed, first)
     model.train()
     for step, batch in zip(range(first, plan.n_steps), source, strict=False):
         loss = loss_of(model, batch)
@@ -120,19 +139,21 @@ def train(model: Llama, vocabulary: Vocabulary, plan: Plan, folder: Path) -> Non
         optimizers.step(plan.factor(step))
         mean += (loss.item() - mean) / min(step - first + 1, 50)
         if (step + 1) % 25 == 0:
-            took = time.monotonic() - began
-            left = took / (step + 1 - first) * (plan.n_steps - step - 1)
-            print(
-                f"step {step + 1:5}  loss {mean:.4f}  {took:6.0f} s  {left:6.0f} s left", flush=True
-            )
+            left = (time.monotonic() - began) / (step + 1 - first) * (plan.n_steps - step - 1)
+            print(f"step {step + 1:5}  loss {mean:.4f}  {left:6.0f} s left", flush=True)
+        if asked and (step + 1) % 100 == 0:
+            print(f"step {step + 1:5}  right {share_right(model, encode, asked):.1%}", flush=True)
         if (step + 1) % 200 == 0:
-            _save(checkpoint, step + 1, model, optimizers)
+            _save(checkpoint, step + 1, model, vocabulary, optimizers)
     checkpoint.unlink(missing_ok=True)
 
 
-def _save(path: Path, step: int, model: Llama, optimizers: Optimizers) -> None:
+def _save(
+    path: Path, step: int, model: Llama, vocabulary: Vocabulary, optimizers: Optimizers
+) -> None:
     state = {
         "step": step,
+        "vocabulary": (vocabulary.tokens, vocabulary.merges),
         "model": model.state_dict(),
         "optimizers": optimizers.state_dict(),
         "random": torch.get_rng_state(),
@@ -140,6 +161,21 @@ def _save(path: Path, step: int, model: Llama, optimizers: Optimizers) -> None:
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
+
+
+def _load(path: Path, model: Llama, optimizers: Optimizers) -> int:
+    saved = torch.load(path)
+    model.load_state_dict(saved["model"])
+    optimizers.load_state_dict(saved["optimizers"])
+    torch.set_rng_state(saved["random"])
+    return int(saved["step"])
+
+
+def _vocabulary(checkpoint: Path, *, size: int) -> Vocabulary:
+    """That of the run that is going on, since the corpus may have changed; or a new one."""
+    if checkpoint.exists():
+        return Vocabulary(*torch.load(checkpoint)["vocabulary"])
+    return Vocabulary.train(texts(load_facts()), size)
 
 
 def main() -> None:
@@ -151,20 +187,23 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("build/guide"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     parser.add_argument("--type", default="Q8_0", help="quantization of what is written")
+    parser.add_argument("--watch", type=Path, nargs="*", default=[], help="questions to try")
     arguments = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = arguments.folder / "checkpoint.pt"
     if arguments.warm:
         vocabulary, model = Vocabulary.of_gguf(SHIPPED), export.read(SHIPPED)
         plan = Plan(n_steps=arguments.steps, matrix_rate=0.01, other_rate=1e-3)
     else:
         shape = Shape()
-        vocabulary = Vocabulary.train(texts(load_facts()), shape.n_vocab)
+        vocabulary = _vocabulary(checkpoint, size=shape.n_vocab)
         torch.manual_seed(0)
         model = Llama(shape)
         plan = Plan(n_steps=arguments.steps)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters")
-    train(model, vocabulary, plan, arguments.folder)
+    watched = [one for path in arguments.watch for one in load_examination(path)]
+    train(model, vocabulary, plan, checkpoint, watched)
     export.write(arguments.folder / "guide-F32.gguf", model, vocabulary, "F32")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     export.write(arguments.out, model, vocabulary, arguments.type)

@@ -12,7 +12,6 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from cama.gguf import GGUFFile
-from guide.conversation import Conversation
 
 SYSTEM, USER, ASSISTANT, END = "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 SPECIAL = (SYSTEM, USER, ASSISTANT, END)
@@ -20,8 +19,6 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-QUESTION_WEIGHT = 0.1
-"""How much a token of a question counts in the loss; it helps to learn how users put words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,36 +69,3 @@ class Vocabulary:
 
 def _merges(tokenizer: Tokenizer) -> tuple[tuple[str, str], ...]:
     return tuple((left, right) for left, right in json.loads(tokenizer.to_str())["model"]["merges"])
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Token ids of a conversation, and how much predicting each of them counts."""
-
-    ids: list[int]
-    weights: list[float]
-
-
-class Encoder:
-    """Turns conversations into samples, in the form that the chat template gives them."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._tokenizer = vocabulary.tokenizer()
-
-    def __call__(self, conversation: Conversation) -> Sample:
-        ids: list[int] = []
-        weights: list[float] = []
-
-        def add(text: str, weight: float) -> None:
-            piece = self._tokenizer.encode(text, add_special_tokens=False).ids
-            ids.extend(piece)
-            weights.extend([weight] * len(piece))
-
-        if conversation.system:
-            add(SYSTEM + conversation.system + END, 0.0)
-        for turn in conversation.turns:
-            add(USER, 0.0)
-            add(turn.question, QUESTION_WEIGHT)
-            add(END + ASSISTANT, 0.0)
-            add(turn.answer + END, 1.0)
-        return Sample(ids, weights)
