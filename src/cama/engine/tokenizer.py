@@ -1,7 +1,6 @@
 """The tokenizer of both engines: text to ids and back over libllama's reading of a vocabulary."""
 
 import ctypes
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from ctypes import c_char, c_int32
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cama.core.errors import EngineError, InvalidRequest, LoadFailed
+from cama.engine.deep_stack import on_deep_stack
 from cama.ggml._llama_abi import LLAMA_VOCAB_TYPE_NONE
 from cama.ggml.library import address_of
 from cama.ggml.llama import llama, load_model
@@ -18,9 +18,7 @@ _MAX_TEXT_BYTES = 2**31 - 1  # libllama counts in int32
 _PIECE_BYTES = 64
 _SHORT_TEXT_BYTES = 8192
 _STACK_BYTES_PER_BYTE = 1024
-_MAX_STACK_BYTES = 2**31
-
-_stack_size = threading.Lock()  # the size for new threads is one setting of the process
+"""Some vocabularies split words with std::regex, which recurses for each character of a word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,16 +123,19 @@ class LlamaTokenizer:
             # one token per byte and one at either end nearly always suffice
             return list(_filled(c_int32, len(data) + 2, tokenize))
 
-        return encode() if len(data) <= _SHORT_TEXT_BYTES else _on_deep_stack(encode, len(data))
+        if len(data) <= _SHORT_TEXT_BYTES:
+            return encode()
+        return on_deep_stack(encode, _STACK_BYTES_PER_BYTE * len(data))
 
     def piece(self, token: int) -> bytes:
         """The bytes that ``token`` adds to a text; none for control tokens."""
-        pieces = self._ready.pieces
-        if not 0 <= token < len(pieces):
+        vocabulary = self._ready
+        if not 0 <= token < vocabulary.n_tokens:
             raise _not_a_token(token)
-        piece = pieces[token]
+        piece = vocabulary.pieces[token]
         if piece is None:
-            piece = pieces[token] = self._piece(token, special=False)
+            piece = _piece(vocabulary.address, token, special=False)
+            vocabulary.pieces[token] = piece
         return piece
 
     def decode(self, tokens: Sequence[int], *, special: bool = False) -> str:
@@ -170,38 +171,20 @@ class LlamaTokenizer:
         return self._vocabulary.result()
 
     def _name(self, token: int | None) -> str:
-        return "" if token is None else self._piece(token, special=True).decode(errors="replace")
-
-    def _piece(self, token: int, *, special: bool) -> bytes:
-        vocabulary, to_piece = self._ready.address, llama().llama_token_to_piece
-        n_bytes = _PIECE_BYTES
-        for _ in range(2):  # it answers with the size, negated, when the buffer is too small
-            buffer = ctypes.create_string_buffer(n_bytes)
-            count = to_piece(vocabulary, token, address_of(buffer), n_bytes, 0, special)
-            if count >= 0:
-                return buffer.raw[:count]
-            n_bytes = -count
-        raise EngineError(f"libllama changed its mind about the length of token {token}")
+        if token is None:
+            return ""
+        return _piece(self._ready.address, token, special=True).decode(errors="replace")
 
 
-def _on_deep_stack(encode: Callable[[], list[int]], n_bytes: int) -> list[int]:
-    """Run ``encode`` on a thread whose stack is deep enough for one word of ``n_bytes``.
-
-    Some vocabularies split words with std::regex, which recurses for each character and would
-    overflow an ordinary stack. Only what it touches becomes memory.
-    """
-    size = min(_STACK_BYTES_PER_BYTE * n_bytes, _MAX_STACK_BYTES)
-    with ThreadPoolExecutor(1, thread_name_prefix="long-text") as executor:
-        with _stack_size:
-            previous = threading.stack_size(size)
-            try:
-                tokens = executor.submit(encode)
-            except RuntimeError as error:
-                message = f"no memory to tokenize {n_bytes} bytes of text: {error}"
-                raise EngineError(message) from None
-            finally:
-                threading.stack_size(previous)
-        return tokens.result()
+def _piece(vocabulary: int, token: int, *, special: bool) -> bytes:
+    n_bytes, to_piece = _PIECE_BYTES, llama().llama_token_to_piece
+    for _ in range(2):  # it answers with the size, negated, when the buffer is too small
+        buffer = (c_char * n_bytes)()
+        count = to_piece(vocabulary, token, ctypes.addressof(buffer), n_bytes, 0, special)
+        if count >= 0:
+            return buffer.raw[:count]
+        n_bytes = -count
+    raise EngineError(f"libllama changed its mind about the length of token {token}")
 
 
 def _load_vocabulary(path: Path) -> int:
