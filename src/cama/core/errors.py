@@ -2,6 +2,7 @@
 
     CamaError
     ├── InvalidInput            the caller can fix it
+    │   ├── InvalidConstraint   a schema or grammar that no answer can be held to
     │   ├── InvalidModelName
     │   ├── InvalidModelfile
     │   ├── InvalidOption
@@ -58,6 +59,10 @@ class CamaError(Exception):
 
 class InvalidInput(CamaError):
     code = "invalid_input"
+
+
+class InvalidConstraint(InvalidInput):
+    code = "invalid_constraint"
 
 
 class InvalidModelName(InvalidInput):

@@ -5,6 +5,8 @@ from typing import Literal
 
 FinishReason = Literal["stop", "length"]
 
+ConstraintKind = Literal["json", "json_schema", "regex", "lark", "gbnf"]
+
 MissReason = Literal["new", "diverged", "evicted", "adapter", "tenant", "not_resumable"]
 """Why the prefix cache did not give more of a prompt.
 
@@ -33,6 +35,20 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     seed: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """What the answer must match as a whole.
+
+    ``json`` is any JSON object and has no ``text``; a ``json_schema`` is JSON, ``regex`` is in the
+    syntax of Rust's crate, ``lark`` in llguidance's, ``gbnf`` in llama.cpp's. The constraint begins
+    behind the first ``after`` in the answer, where there is one: until then all is free.
+    """
+
+    kind: ConstraintKind
+    text: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Work of native code that recurses as deep as its input is long, on a stack that is deep enough."""
+"""Native work that recurses as deep as its input is long, on a stack deep enough for it."""
 
 import threading
 from collections.abc import Callable

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cama.core.errors import RunnerError
-from cama.core.generation import Chunk, Event, Finish, Generation, Sampling
+from cama.core.generation import Chunk, Constraint, Event, Finish, Generation, Sampling
 from cama.core.load import LoadOptions
 
 SECRET_HEADER = "x-cama-secret"
@@ -80,13 +80,14 @@ def generation_to_json(generation: Generation) -> dict[str, Any]:
 
 
 def generation_from_json(data: Mapping[str, Any]) -> Generation:
-    prompt = data["prompt"]
+    prompt, constraint = data["prompt"], data["constraint"]
     return Generation(
         **{
             **data,
             "prompt": prompt if isinstance(prompt, str) else tuple(prompt),
             "sampling": Sampling(**data["sampling"]),
             "stop": tuple(data["stop"]),
+            "constraint": None if constraint is None else Constraint(**constraint),
         }
     )
 
