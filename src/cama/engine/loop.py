@@ -3,7 +3,6 @@
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
@@ -17,15 +16,13 @@ from cama.core.errors import (
     RunnerError,
 )
 from cama.core.generation import Event, FinishReason, Generation
+from cama.engine.admission import Admission
 from cama.engine.base import Engine, Interruptible, Logits, Plan
 from cama.engine.batcher import make_plan
 from cama.engine.prefix import PrefixCache
 from cama.engine.sequence import Request, Sink, build_request
 
 _logger = logging.getLogger(__name__)
-
-_RESERVE = 16
-"""Cells left to each running sequence when another is admitted: less often preempted."""
 
 
 class Loop:
@@ -46,15 +43,11 @@ class Loop:
     ) -> None:
         """At most ``n_parallel`` requests run at the same time; without it, all that fit."""
         self._engine = engine
-        self._n_parallel = n_parallel or engine.info.n_seq_max
         self._clock = clock
         self._piece = engine.tokenizer.piece
         self._end_of_generation = engine.tokenizer.end_of_generation
         self._cache = PrefixCache(engine)
-        self._waiting: deque[Request] = deque()
-        self._running: list[Request] = []
-        self._head_must_wait = False  # until cells or ids become free
-        self._arrivals = 0
+        self._admission = Admission(engine, self._cache, n_parallel or engine.info.n_seq_max, clock)
         self._turn = 0
 
         self._lock = threading.Lock()  # guards the four below
@@ -74,6 +67,7 @@ class Loop:
         info, bos = self._engine.info, self._engine.tokenizer.bos
         try:
             request = build_request(request_id, tokens, generation, sink, info, bos)
+            request.submitted = self._clock()
             self._register(request)
         except CamaError as error:
             self._post(partial(_refuse, sink, error))
@@ -110,7 +104,7 @@ class Loop:
     def _cancel(self, request: Request) -> None:
         request.cancelled = True
         self._unregister(request)
-        self._post(partial(self._forget, request))
+        self._post(partial(self._admission.forget, request))
         if request in self._abortable:
             self._interrupt()
 
@@ -150,17 +144,24 @@ class Loop:
     def step(self) -> bool:
         """One forward pass, and what follows from it; False when there was nothing to do."""
         self._read_inbox()
-        self._admit()
-        if not self._running:
+        for request in self._admission.admit():
+            self._end(request, CacheFull("the cache is too small for the prompt"))
+        running = self._admission.running
+        if not running:
             return False
         self._turn += 1
-        self._make_room()
+        self._admission.make_room()
         budget = min(self._engine.info.n_batch, max(self._engine.free_cells, 1))
-        parts, plan = make_plan(self._running, budget, self._turn)
+        parts, plan = make_plan(running, budget, self._turn)
+        started = self._clock()
         rows = self._forward(parts, plan)
         if rows is not None:
-            self._advance(parts, rows)
+            self._advance(parts, rows, started)
         return True
+
+    def check_integrity(self) -> None:
+        """Recount sequences and cells; an AssertionError is a bug. For tests, between steps."""
+        self._admission.check_integrity()
 
     def _read_inbox(self) -> None:
         while not self._inbox.empty():
@@ -172,78 +173,14 @@ class Loop:
         if self._closed:
             self._end(request, self._closed)
             return
-        self._arrivals += 1
-        request.arrival = self._arrivals
-        self._waiting.append(request)
+        self._admission.add(request)
 
     def _close(self, problem: RunnerError) -> None:
         with self._lock:
             self._closed = problem
         self._read_inbox()
-        for request in (*self._running, *self._waiting):
-            request.seq = None
+        for request in self._admission.clear():
             self._end(request, problem)
-        self._running.clear()
-        self._waiting.clear()
-
-    # Cells
-
-    def _admit(self) -> None:
-        """Start waiting requests in the order of arrival, as long as they fit."""
-        while self._waiting and not self._head_must_wait and len(self._running) < self._n_parallel:
-            if self._start(self._waiting[0]):
-                self._running.append(self._waiting.popleft())
-            elif self._running:
-                self._head_must_wait = True
-            else:
-                problem = CacheFull("the cache is too small for the prompt")
-                self._end(self._waiting.popleft(), problem)
-
-    def _start(self, request: Request) -> bool:
-        tokens = request.history()
-        seq, length = self._cache.claim(tokens)
-        if seq is None:
-            return False
-        promised = sum(other.pending + _RESERVE for other in self._running)
-        if not self._free_up(promised + len(tokens) - length):
-            self._cache.keep(seq, tokens[:length])
-            return False
-        request.seq, request.n_cached = seq, length
-        if request.started is None:
-            request.started, request.cached_tokens = self._clock(), length
-        return True
-
-    def _free_up(self, n_cells: int) -> bool:
-        while self._engine.free_cells < n_cells:
-            if not self._cache.evict():
-                return False
-        return True
-
-    def _make_room(self) -> None:
-        """See that the next pass has a cell for every running sequence, and more if it can."""
-        n_batch = self._engine.info.n_batch
-        if self._engine.free_cells >= n_batch:
-            return
-        if self._free_up(min(sum(request.pending for request in self._running), n_batch)):
-            return
-        while len(self._running) > 1:
-            if self._engine.free_cells >= min(len(self._running), n_batch):
-                return
-            self._preempt()
-
-    def _preempt(self) -> None:
-        """Take the cells of the youngest request; it waits, and continues where it was."""
-        request = max(self._running, key=lambda request: request.arrival)
-        self._running.remove(request)
-        self._release(request)
-        self._waiting.appendleft(request)
-        self._head_must_wait = True
-        _logger.debug("request %s waits for cells", request.id)
-
-    def _release(self, request: Request) -> None:
-        assert request.seq is not None
-        self._cache.release(request.seq)
-        request.seq, request.n_cached, request.was_shifted = None, 0, False
 
     # One pass
 
@@ -254,7 +191,8 @@ class Loop:
         try:
             return self._engine.forward(plan)
         except CacheFull as error:
-            self._relieve(error)
+            if not self._admission.relieve():
+                self._fail(self._admission.running[0], error)
         except EngineError as error:
             if not self._was_asked_for(error):
                 for request, _ in parts:
@@ -263,23 +201,16 @@ class Loop:
             self._abortable = frozenset()
         return None
 
-    def _relieve(self, error: CacheFull) -> None:
-        """The engine had fewer cells than it said: give up one sequence after the other."""
-        if self._cache.evict():
-            return
-        if len(self._running) > 1:
-            self._preempt()
-        else:
-            self._fail(self._running[0], error)
-
-    def _advance(self, parts: list[tuple[Request, int]], rows: Logits) -> None:
+    def _advance(self, parts: list[tuple[Request, int]], rows: Logits, started: float) -> None:
         now = self._clock()
+        seconds = now - started
         ready = []
         for request, n in parts:
-            assert request.seq is not None
             request.n_cached += n
             if n > 1:
-                self._cache.hold(request.seq, request.reusable())
+                request.prefill_seconds += seconds
+            else:
+                request.decode_seconds += seconds
             if not request.pending:
                 ready.append(request)
         # All rows are read before anything below touches the engine, whose memory they are.
@@ -312,38 +243,17 @@ class Loop:
             _logger.debug("the cache cannot shift, tokens are evaluated again: %s", error)
             request.n_cached = self._cache.cut(request.seq, start)
         self._cache.hold(request.seq, request.reusable())
-        self._head_must_wait = False
+        self._admission.retry()
 
     # Ends of requests
 
     def _finish(self, request: Request, reason: FinishReason) -> None:
-        self._leave(request)
+        self._admission.leave(request)
         self._end(request, request.finish(reason, self._clock()))
 
     def _fail(self, request: Request, error: EngineError) -> None:
-        """The state of its sequence is unknown: nothing of it stays in the cache."""
-        self._release(request)
-        self._running.remove(request)
-        self._head_must_wait = False
+        self._admission.drop(request)
         self._end(request, error)
-
-    def _forget(self, request: Request) -> None:
-        """A cancelled request goes; what was computed for it stays for others."""
-        if request.seq is not None:
-            self._leave(request)
-        elif request in self._waiting:
-            self._waiting.remove(request)
-            self._head_must_wait = False
-
-    def _leave(self, request: Request) -> None:
-        assert request.seq is not None
-        tokens = request.reusable()
-        if len(tokens) < request.n_cached:
-            tokens = tokens[: self._cache.cut(request.seq, len(tokens))]
-        self._cache.keep(request.seq, tokens)
-        request.seq = None
-        self._running.remove(request)
-        self._head_must_wait = False
 
     def _end(self, request: Request, last: Event | CamaError) -> None:
         self._unregister(request)
@@ -355,10 +265,13 @@ class Loop:
 
 
 def _sample(request: Request, row: Logits) -> int | EngineError:
+    started = time.perf_counter()
     try:
         return request.sampler.sample(row)
     except EngineError as error:
         return error
+    finally:
+        request.sampling_seconds += time.perf_counter() - started
 
 
 def _deliver(sink: Sink, event: Event | CamaError) -> bool:

@@ -1,129 +1,274 @@
 """Which tokens lie in the engine's cache under which sequence id, for prompts to reuse."""
 
 import logging
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cama.core.errors import EngineError
+from cama.core.generation import MissReason
 from cama.engine.base import Engine, SeqId
-
-Tokens = NDArray[np.int32]
+from cama.engine.radix import EMPTY, MIN_RUN, Key, Point, RadixTree, Tokens
 
 _logger = logging.getLogger(__name__)
 
+_MAX_SOURCES = 8
+"""How many sequences are asked to share at one token; what one refuses others mostly do too."""
 
-class Match(NamedTuple):
-    """A sequence in the cache that begins with the first ``length`` tokens of a prompt."""
+_MAX_GHOSTS = 64
+"""Evicted texts that are remembered, to tell who asks for one again."""
+
+
+class Miss(NamedTuple):
+    """Why no more of a prompt was cached, and the first token that differs where one does."""
+
+    reason: MissReason | None = None
+    diverged_at: int | None = None
+
+
+class Claim(NamedTuple):
+    """A sequence id for a prompt, holding its first ``length`` tokens; None when none is left."""
 
     seq: SeqId | None
-    length: int
-
-
-def common_length(a: Tokens, b: Tokens) -> int:
-    """How many tokens ``a`` and ``b`` have in common at the front."""
-    n = min(len(a), len(b))
-    if not n or a[0] != b[0]:
-        return 0
-    differs = a[:n] != b[:n]
-    first = int(differs.argmax())
-    return first if differs[first] else n
+    length: int = 0
+    miss: Miss = Miss()
 
 
 class PrefixCache:
     """Owns the engine's sequence ids: each is free, held by a request, or idle with its tokens.
 
-    Idle sequences are what requests left behind; the least recently used goes first when ids or
-    cells are needed. Held ones can be matched as far as they are evaluated, but not evicted.
+    The tokens of held and idle sequences form a radix tree; a new prompt begins with the longest
+    path that it finds there, shared and not copied. Idle sequences are what requests left behind.
+    When ids or cells are needed, the least recently used one loses what lies behind its last
+    branching point: a beginning that many had in common outlives its old continuations.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._free = [SeqId(i) for i in reversed(range(engine.info.n_seq_max))]
-        self._held: dict[SeqId, Tokens] = {}
-        self._idle: dict[SeqId, Tokens] = {}  # least recently used first
+        self._idle: set[SeqId] = set()
+        self._tree: RadixTree[SeqId] = RadixTree()
+        self._ghosts = _Ghosts()
+        self._cuts: bool | None = None
 
-    def match(self, tokens: Tokens) -> Match:
-        """The longest cached prefix of ``tokens``, never all of them: one must be evaluated.
+    @property
+    def resumes_anywhere(self) -> bool:
+        """Whether the cache can be picked up in the middle of a sequence, as far as is known.
 
-        Among equals an idle sequence that holds nothing else is preferred: it can be taken over.
+        Running states exist at the ends only. Nobody says so: the first refusal tells.
         """
-        best, best_rank = Match(None, 0), (0, False)
+        return self._cuts is not False
+
+    def match(self, key: Key, tokens: Tokens) -> int:
+        """How many of ``tokens`` a claim would find; never all, for one must be evaluated."""
+        point = self._tree.match(key, tokens[:-1])
+        return next((length for _, length in self._sources(point)), 0)
+
+    def claim(self, key: Key, tokens: Tokens) -> Claim:
+        """A sequence id for a new prompt, held until keep, give_way or release."""
         wanted = tokens[:-1]
-        for entries in (self._idle, self._held):
-            for seq, cached in entries.items():
-                length = common_length(cached, wanted)
-                rank = (length, entries is self._idle and length == len(cached))
-                if rank > best_rank:
-                    best, best_rank = Match(seq, length), rank
-        return best
+        point = self._tree.match(key, wanted)
+        differs = point.length > 0 and not point.is_leaf
+        for source, length in list(self._sources(point)):
+            seq = self._take(source, length, key, wanted)
+            if seq is not None:
+                break
+        else:
+            if not self._has_free_id():
+                return Claim(None)
+            seq = self._free.pop()
+            self._tree.add(key, EMPTY, seq)
+        length = self._tree.node(seq).end
+        if length < point.length:
+            miss = Miss("not_resumable")
+        else:
+            miss = self._miss(key, wanted, length, differs)
+        return Claim(seq, length, miss)
 
-    def claim(self, tokens: Tokens) -> Match:
-        """A sequence id for a new prompt, and how many of its tokens it holds already.
+    def _sources(self, point: Point[SeqId]) -> Iterator[tuple[SeqId, int]]:
+        """Sequences to begin from and with how many tokens, the best first.
 
-        ``seq`` is None when requests hold every id. The id is held until keep or release.
+        Those that pass through ``point`` hold the same; an idle one that ends there can be taken
+        over. Where the cache cannot be resumed at that token, it can at the end of a sequence.
         """
-        source, length = self.match(tokens)
-        if source in self._idle and length == len(self._idle[source]):
-            return self._take_over(source, length)
-        if not self._free and not self._evict(spare=source):
-            return self._take_over(source, length) if source in self._idle else Match(None, 0)
+        node, length = point
+        if length == node.end and length:
+            yield from ((seq, length) for seq in node.ends & self._idle)
+            yield from ((seq, length) for seq in node.ends - self._idle)
+        if length and self.resumes_anywhere:
+            yield from ((seq, length) for seq in islice(node.below(), _MAX_SOURCES))
+        while node.parent is not None:
+            node = node.parent
+            if node.end:
+                yield from ((seq, node.end) for seq in node.ends)
+
+    def _take(self, source: SeqId, length: int, key: Key, wanted: Tokens) -> SeqId | None:
+        """A sequence with the first ``length`` tokens: ``source`` itself or one that shares them.
+
+        None where the cache refuses, or to share would need an id that nobody can give.
+        """
+        if source not in self._tree or self._tree.node(source).end < length:
+            return None  # it was evicted to try another one
+        node, is_idle = self._tree.node(source), source in self._idle
+        is_its_own = is_idle and node.is_leaf and node.end == length
+        if is_its_own or not self._has_free_id(spare=source):
+            return self._take_over(source, length) if is_idle else None
+        is_part = length < node.end
         target = self._free.pop()
-        if source is not None and not self._share(source, target, length):
-            length = 0
-        self._held[target] = tokens[:length]
-        return Match(target, length)
-
-    def _take_over(self, source: SeqId, length: int) -> Match:
-        self._held[source] = self._idle.pop(source)[:length]
-        return Match(source, self.cut(source, length))
-
-    def _share(self, source: SeqId, target: SeqId, length: int) -> bool:
         try:
             self._engine.share(source, target, length)
-        except EngineError as error:  # a recurrent state exists at its end only
+        except EngineError as error:
             _logger.debug("prefix of %d tokens is not reusable: %s", length, error)
-            return False
-        if source in self._idle:
-            self._idle[source] = self._idle.pop(source)
-        return True
+            self._learn(cuts=False)
+            self._free.append(target)
+            return None
+        if is_part:
+            self._learn(cuts=True)
+        self._tree.add(key, wanted[:length], target)
+        return target
+
+    def _take_over(self, source: SeqId, length: int) -> SeqId:
+        self._idle.remove(source)
+        self.cut(source, length)
+        self._tree.touch(source)
+        return source
+
+    def _learn(self, *, cuts: bool) -> None:
+        """What was possible once stays so; a window may be gone in one place and not in another."""
+        self._cuts = cuts or bool(self._cuts)
+
+    def _miss(self, key: Key, wanted: Tokens, length: int, differs: bool) -> Miss:
+        if length == len(wanted):
+            return Miss()
+        if self._ghosts.match(key, wanted) > length:
+            return Miss("evicted")
+        for other in self._tree.keys:
+            # A few words in front are the same everywhere: they are no reason.
+            if other != key and self._tree.match(other, wanted).length >= length + MIN_RUN:
+                return Miss("adapter" if other[0] != key[0] else "tenant")
+        return Miss("diverged", length) if differs else Miss("new")
+
+    # Sequences that requests hold
 
     def hold(self, seq: SeqId, tokens: Tokens) -> None:
-        """A request still uses ``seq``, and ``tokens`` are evaluated: others may match them."""
-        self._held[seq] = tokens
+        """``tokens`` of a held ``seq`` are evaluated: others may match them.
+
+        They go on as those that were told before, or are fewer.
+        """
+        end = self._tree.node(seq).end
+        if len(tokens) > end:
+            self._tree.grow(seq, tokens[end:])
+        else:
+            self._tree.cut(seq, len(tokens))
 
     def cut(self, seq: SeqId, length: int) -> int:
         """Forget what a held ``seq`` has behind ``length`` tokens; returns the length kept."""
+        is_part = 0 < length < self._tree.node(seq).end
         kept = self._engine.truncate(seq, length)
-        self._held[seq] = self._held[seq][:kept]
+        if is_part:
+            self._learn(cuts=kept == length)
+        self._tree.cut(seq, kept)
         return kept
 
     def keep(self, seq: SeqId, tokens: Tokens) -> None:
         """The request is over; ``tokens``, all that ``seq`` holds, stay for later prompts."""
-        if not len(tokens):
+        self.hold(seq, tokens)
+        node = self._tree.node(seq)
+        if not len(tokens) or node.ends & self._idle:
             self.release(seq)
-            return
-        del self._held[seq]
-        self._idle[seq] = tokens
+        else:
+            self._idle.add(seq)
+            self._tree.touch(seq)
+
+    def give_way(self, seq: SeqId) -> None:
+        """The request must make room: what nobody else uses goes, up to a branching point."""
+        self._idle.add(seq)
+        self._retreat(seq)
 
     def release(self, seq: SeqId) -> None:
-        """The request is over, or must make room: nothing of it stays."""
-        self._held.pop(seq)
-        self._clear(seq)
-
-    def evict(self) -> bool:
-        """Give up the least recently used idle sequence; False when there is none."""
-        return self._evict(spare=None)
-
-    def _evict(self, spare: SeqId | None) -> bool:
-        seq = next((seq for seq in self._idle if seq != spare), None)
-        if seq is None:
-            return False
-        del self._idle[seq]
-        self._clear(seq)
-        return True
-
-    def _clear(self, seq: SeqId) -> None:
+        """Nothing of ``seq``, held or idle, stays."""
+        self._tree.remove(seq)
+        self._idle.discard(seq)
         self._engine.truncate(seq, 0)
         self._free.append(seq)
+
+    # Idle sequences
+
+    def is_idle(self, seq: SeqId) -> bool:
+        return seq in self._idle
+
+    def restore(self, key: Key, tokens: Tokens, state: bytes) -> int:
+        """Add an idle sequence from a saved state that begins with ``tokens``, cut to them.
+
+        Returns how many the cache keeps. Raises EngineError on a state that the engine refuses.
+        """
+        if not self._has_free_id():
+            return 0
+        seq = self._free[-1]
+        length = self._engine.restore(seq, state)
+        kept = self._engine.truncate(seq, len(tokens))
+        if len(tokens) < length:
+            self._learn(cuts=kept == len(tokens))
+        if kept:
+            self._free.pop()
+            self._tree.add(key, tokens[:kept], seq)
+            self._idle.add(seq)
+        return kept
+
+    def evict(self) -> bool:
+        """Give up the end of the least recently used idle sequence; False when there is none."""
+        return self._evict(spare=None)
+
+    def _has_free_id(self, spare: SeqId | None = None) -> bool:
+        while not self._free:
+            if not self._evict(spare):
+                return False
+        return True
+
+    def _evict(self, spare: SeqId | None) -> bool:
+        victims = self._idle - {spare}
+        if not victims:
+            return False
+        node = self._tree.node
+        self._retreat(min(victims, key=lambda seq: (node(seq).used, -node(seq).end)))
+        return True
+
+    def _retreat(self, seq: SeqId) -> None:
+        """Cut an idle ``seq`` back to its last branching point; free it where others hold that."""
+        node = self._tree.node(seq)
+        self._ghosts.add(self._tree.key(seq), node.tokens())
+        trunk = node.parent
+        is_alone = node.is_leaf and len(node.ends) == 1
+        is_last = trunk is not None and len(trunk.children) == 1 and not trunk.ends
+        if not (trunk and is_alone and is_last and self.cut(seq, trunk.end)):
+            self.release(seq)
+
+    def check_integrity(self) -> None:
+        """Recount ids, paths and cells; an AssertionError is a bug here or in the engine."""
+        self._tree.check_integrity()
+        n_seq_max, in_tree = self._engine.info.n_seq_max, set(self._tree)
+        assert sorted([*self._free, *in_tree]) == list(range(n_seq_max))
+        assert self._idle <= in_tree
+        assert all(self._tree.node(seq).end for seq in self._idle)
+        used = self._engine.info.n_cells - self._engine.free_cells
+        assert self._tree.n_tokens <= used
+        if self._idle == in_tree:
+            assert used <= sum(self._tree.node(seq).end for seq in self._idle)
+
+
+class _Ghosts:
+    """The texts that were evicted last, without their cells."""
+
+    def __init__(self) -> None:
+        self._tree: RadixTree[int] = RadixTree()
+        self._first = self._next = 0
+
+    def add(self, key: Key, tokens: Tokens) -> None:
+        self._tree.add(key, tokens, self._next)
+        self._next += 1
+        if len(self._tree) > _MAX_GHOSTS:
+            self._tree.remove(self._first)
+            self._first += 1
+
+    def match(self, key: Key, tokens: Tokens) -> int:
+        return self._tree.match(key, tokens).length

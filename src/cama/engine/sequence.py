@@ -10,7 +10,8 @@ from cama.core.errors import CamaError, InvalidRequest, PromptTooLong
 from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation
 from cama.engine.base import EngineInfo, SeqId
 from cama.engine.output import Assembler
-from cama.engine.prefix import Tokens
+from cama.engine.prefix import Miss
+from cama.engine.radix import Key, Tokens
 from cama.engine.sampling.sampler import Sampler
 
 Sink = Callable[[Event | CamaError], None]
@@ -80,6 +81,7 @@ class Request:
     n_predict: int
     may_shift: bool
     truncated_tokens: int
+    key: Key
 
     arrival: int = 0
     seq: SeqId | None = None
@@ -87,11 +89,17 @@ class Request:
     cancelled: bool = False
     was_shifted: bool = False
     cached_tokens: int = 0
+    restored_tokens: int = 0
+    miss: Miss = Miss()
     shifted_tokens: int = 0
     n_eval: int = 0
     n_unsent: int = 0
+    submitted: float = 0.0
     started: float | None = None
     first_token: float = 0.0
+    prefill_seconds: float = 0.0
+    decode_seconds: float = 0.0
+    sampling_seconds: float = 0.0
 
     @property
     def pending(self) -> int:
@@ -147,6 +155,7 @@ class Request:
         return Chunk(text=text, n_tokens=n_tokens)
 
     def finish(self, reason: FinishReason, now: float) -> Finish:
+        started = self.started or 0.0
         return Finish(
             reason=reason,
             prompt_tokens=len(self.prompt),
@@ -154,8 +163,15 @@ class Request:
             truncated_tokens=self.truncated_tokens,
             shifted_tokens=self.shifted_tokens,
             eval_tokens=self.n_eval,
-            prompt_seconds=self.first_token - (self.started or 0.0),
+            prompt_seconds=self.first_token - started,
             eval_seconds=now - self.first_token,
+            restored_tokens=self.restored_tokens,
+            miss_reason=self.miss.reason,
+            diverged_at=self.miss.diverged_at,
+            queue_seconds=started - self.submitted,
+            prefill_seconds=self.prefill_seconds,
+            decode_seconds=self.decode_seconds,
+            sampling_seconds=self.sampling_seconds,
         )
 
 
@@ -195,4 +211,5 @@ def build_request(
         n_predict=token_limit(generation.num_predict, n_ctx),
         may_shift=generation.shift,
         truncated_tokens=len(whole) - len(prompt),
+        key=(str(generation.adapter), str(generation.tenant)),
     )

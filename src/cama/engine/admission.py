@@ -1,0 +1,220 @@
+"""Who runs and who waits: for a place, for cells, for a prompt that another request reads."""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from cama.engine.base import Engine
+from cama.engine.prefix import PrefixCache
+from cama.engine.radix import common_length
+from cama.engine.sequence import Request
+
+_logger = logging.getLogger(__name__)
+
+_RESERVE = 16
+"""Cells left to each running sequence when another is admitted: less often preempted."""
+
+_WORTH_WAITING = 64
+"""Tokens that a request saves when it waits until another has read them.
+
+Fewer are read sooner than waited for: a pass may take as long as the whole prompt.
+"""
+
+
+class _Lead(NamedTuple):
+    """A running request that still reads a beginning which another one shares, up to a token."""
+
+    request: Request
+    until: int
+
+    @property
+    def is_reading(self) -> bool:
+        request = self.request
+        return request.seq is not None and request.pending > 1 and request.n_cached < self.until
+
+
+class Admission:
+    """The requests that wait, in order, and those that run: each of these holds a sequence."""
+
+    def __init__(
+        self, engine: Engine, cache: PrefixCache, n_parallel: int, clock: Callable[[], float]
+    ) -> None:
+        self.running: list[Request] = []
+        self._engine = engine
+        self._cache = cache
+        self._n_parallel = n_parallel
+        self._clock = clock
+        self._waiting: deque[Request] = deque()
+        self._leads: dict[Request, _Lead] = {}
+        self._is_full = False  # until cells or ids become free
+        self._arrivals = 0
+
+    def add(self, request: Request) -> None:
+        self._arrivals += 1
+        request.arrival = self._arrivals
+        self._waiting.append(request)
+
+    def clear(self) -> list[Request]:
+        """Forget all requests, without touching the engine; returns them."""
+        requests = [*self.running, *self._waiting]
+        for request in requests:
+            request.seq = None
+        self.running.clear()
+        self._waiting.clear()
+        self._leads.clear()
+        return requests
+
+    # Starts
+
+    def admit(self) -> list[Request]:
+        """Start waiting requests in order, as long as they fit; returns those that never will."""
+        hopeless = []
+        while (request := self._next()) is not None:
+            if self._start(request):
+                self._waiting.remove(request)
+                self.running.append(request)
+            elif self.running:
+                self._is_full = True
+            else:
+                self._waiting.remove(request)
+                hopeless.append(request)
+        return hopeless
+
+    def _next(self) -> Request | None:
+        """The first request that needs only cells to start, when there is a place for it."""
+        if not self._waiting or self._is_full or len(self.running) >= self._n_parallel:
+            return None
+        return next((r for r in self._waiting if not self._is_held_back(r)), None)
+
+    def _is_held_back(self, request: Request) -> bool:
+        """Whether somebody who runs is reading what ``request`` would read as well."""
+        lead = self._leads.get(request)
+        if lead is not None and lead.is_reading:
+            return True
+        lead = self._find_lead(request)
+        if lead is None:
+            self._leads.pop(request, None)
+        else:
+            self._leads[request] = lead
+        return lead is not None
+
+    def _find_lead(self, request: Request) -> _Lead | None:
+        readers = [r for r in self.running if r.pending > 1 and r.key == request.key]
+        if not readers or not self._cache.resumes_anywhere:
+            return None
+        self._publish()
+        tokens = request.history()
+        common, reader = max(
+            ((common_length(r.history(), tokens[:-1]), r) for r in readers), key=lambda c: c[0]
+        )
+        gain = common - self._cache.match(request.key, tokens)
+        return _Lead(reader, common) if gain >= _WORTH_WAITING else None
+
+    def _start(self, request: Request) -> bool:
+        self._publish()
+        tokens = request.history()
+        claim = self._cache.claim(request.key, tokens)
+        if claim.seq is None:
+            return False
+        promised = sum(other.pending + _RESERVE for other in self.running)
+        if not self._free_up(promised + len(tokens) - claim.length):
+            self._cache.keep(claim.seq, tokens[: claim.length])
+            return False
+        request.seq, request.n_cached = claim.seq, claim.length
+        if request.started is None:
+            request.started = self._clock()
+            request.cached_tokens, request.miss = claim.length, claim.miss
+        return True
+
+    def _publish(self) -> None:
+        """Tell the cache what running requests have evaluated since it was told last."""
+        for request in self.running:
+            assert request.seq is not None
+            self._cache.hold(request.seq, request.reusable())
+
+    # Cells
+
+    def make_room(self) -> None:
+        """See that the next pass has a cell for every running sequence, and more if it can."""
+        n_batch = self._engine.info.n_batch
+        if self._engine.free_cells >= n_batch:
+            return
+        if self._free_up(min(sum(request.pending for request in self.running), n_batch)):
+            return
+        while len(self.running) > 1 and not self._free_up(min(len(self.running), n_batch)):
+            self._preempt()
+
+    def relieve(self) -> bool:
+        """Free cells somehow; False when there is one sequence left, which needs them all."""
+        if self._cache.evict():
+            return True
+        if len(self.running) > 1:
+            self._preempt()
+            return True
+        return False
+
+    def _free_up(self, n_cells: int) -> bool:
+        while self._engine.free_cells < n_cells:
+            if not self._cache.evict():
+                return False
+        return True
+
+    def _preempt(self) -> None:
+        """Take the cells of the youngest request; it waits, and continues where it was."""
+        request = max(self.running, key=lambda request: request.arrival)
+        assert request.seq is not None
+        self._cache.give_way(request.seq)
+        self._stop(request)
+        self._waiting.appendleft(request)
+        self._is_full = True
+        _logger.debug("request %s waits for cells", request.id)
+
+    # Ends
+
+    def leave(self, request: Request) -> None:
+        """A running request is over; what was computed for it stays for others."""
+        assert request.seq is not None
+        tokens = request.reusable()
+        if len(tokens) < request.n_cached:
+            tokens = tokens[: self._cache.cut(request.seq, len(tokens))]
+        self._cache.keep(request.seq, tokens)
+        self._stop(request)
+
+    def drop(self, request: Request) -> None:
+        """A running request failed: the state of its sequence is unknown, nothing of it stays."""
+        assert request.seq is not None
+        self._cache.release(request.seq)
+        self._stop(request)
+
+    def forget(self, request: Request) -> None:
+        """A request is no longer wanted, wherever it is."""
+        if request.seq is not None:
+            self.leave(request)
+        elif request in self._waiting:
+            self._waiting.remove(request)
+            self._leads.pop(request, None)
+            self.retry()
+
+    def retry(self) -> None:
+        """Cells may have become free."""
+        self._is_full = False
+
+    def _stop(self, request: Request) -> None:
+        request.seq, request.n_cached, request.was_shifted = None, 0, False
+        self.running.remove(request)
+        self.retry()
+
+    def check_integrity(self) -> None:
+        """An AssertionError is a bug in this class or in those below."""
+        self._publish()
+        self._cache.check_integrity()
+        seqs = [request.seq for request in self.running]
+        assert len(set(seqs)) == len(seqs) <= self._n_parallel
+        for request in self.running:
+            assert request.seq is not None
+            assert not self._cache.is_idle(request.seq)
+        assert all(request.seq is None for request in self._waiting)
+        assert set(self._leads) <= set(self._waiting)
+        for lead in self._leads.values():
+            assert not lead.is_reading or lead.request in self.running
