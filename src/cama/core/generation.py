@@ -60,6 +60,7 @@ class Generation:
     ``shift``: a full context window drops its oldest tokens instead of ending with ``length``.
     ``add_special``: put the model's own BOS in front where the model wants one.
     ``adapter`` and ``tenant`` are opaque; prompts share a prefix only where both are equal.
+    An answer cut at ``num_predict`` or at a stop string need not match its ``constraint``.
     """
 
     prompt: str | tuple[int, ...]
@@ -72,6 +73,7 @@ class Generation:
     add_special: bool = True
     adapter: str = ""
     tenant: str = ""
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
