@@ -104,7 +104,7 @@ class FakeEngine:
         self.plans: list[Plan] = []
         self.on_forward = on_forward
         self.favourite = favourite
-        self._grain = grain
+        self.grain = grain
         self._can_shift = can_shift
         self._seqs: list[list[_Cell]] = [[] for _ in range(n_seq_max)]
         self._users: Counter[int] = Counter()  # id of a cell -> sequences that see it
@@ -178,14 +178,14 @@ class FakeEngine:
         assert not self._seqs[target]
         assert source != target
         assert 0 <= length <= len(self._seqs[source])
-        if length % self._grain:
+        if length % self.grain:
             raise EngineError("the cache cannot be resumed there")
         self._use(target, self._seqs[source][:length])
 
     def truncate(self, seq: SeqId, length: int) -> int:
         assert length >= 0
         if length < len(self._seqs[seq]):
-            length -= length % self._grain
+            length -= length % self.grain
             self._drop(seq, length, len(self._seqs[seq]))
         return len(self._seqs[seq])
 
@@ -215,6 +215,10 @@ class FakeEngine:
     def length(self, seq: int) -> int:
         """How many tokens ``seq`` holds."""
         return len(self._seqs[seq])
+
+    def tokens(self, seq: int) -> list[int]:
+        """The tokens that ``seq`` holds."""
+        return [cell.token for cell in self._seqs[seq]]
 
     def interrupt(self) -> None:
         if self._computing:

@@ -110,8 +110,9 @@ class PrefixCache:
         if source not in self._tree or self._tree.node(source).end < length:
             return None  # it was evicted to try another one
         node, is_idle = self._tree.node(source), source in self._idle
-        is_its_own = is_idle and node.is_leaf and node.end == length
-        if is_its_own or not self._has_free_id(spare=source):
+        # Where the middle of a sequence is no place to resume, its end is worth another id.
+        is_its_own = node.end == length and (self.resumes_anywhere or not self._free)
+        if (is_idle and is_its_own) or not self._has_free_id(spare=source):
             return self._take_over(source, length) if is_idle else None
         is_part = length < node.end
         target = self._free.pop()

@@ -14,6 +14,8 @@ Key = tuple[str, str]
 
 EMPTY: Tokens = np.empty(0, np.int32)
 
+_TOKEN_BYTES = 4
+
 MIN_RUN = 32
 """A branching point that has one branch left is kept only behind so many tokens of its own.
 
@@ -37,22 +39,26 @@ class Node(Generic[End]):
     """A run of tokens behind ``parent``, up to token ``end`` of every text that passes through.
 
     ``ends`` are the texts that end here. ``used`` orders nodes by their last use; it is never
-    smaller than a child's.
+    smaller than a child's. ``data`` are the bytes of the run: equal runs are found fastest so.
     """
 
-    __slots__ = ("children", "end", "ends", "parent", "run", "used")
+    __slots__ = ("children", "data", "end", "ends", "parent", "used")
 
-    def __init__(self, parent: "Node[End] | None", run: Tokens, end: int, used: int) -> None:
+    def __init__(self, parent: "Node[End] | None" = None, data: bytes = b"", used: int = 0) -> None:
         self.parent = parent
-        self.run = run
-        self.end = end
+        self.data = data
+        self.end: int = len(data) // _TOKEN_BYTES + (parent.end if parent else 0)
         self.used = used
         self.children: dict[int, Node[End]] = {}
         self.ends: set[End] = set()
 
     @property
+    def run(self) -> Tokens:
+        return np.frombuffer(self.data, np.int32)
+
+    @property
     def start(self) -> int:
-        return self.end - len(self.run)
+        return self.parent.end if self.parent else 0
 
     @property
     def is_leaf(self) -> bool:
@@ -71,9 +77,9 @@ class Node(Generic[End]):
         runs = []
         node: Node[End] | None = self
         while node is not None:
-            runs.append(node.run)
+            runs.append(node.data)
             node = node.parent
-        return np.concatenate(runs[::-1])
+        return np.frombuffer(b"".join(runs[::-1]), np.int32)
 
 
 class Point(NamedTuple, Generic[End]):
@@ -116,7 +122,7 @@ class RadixTree(Generic[End]):
         nodes, n = list(self._roots.values()), 0
         while nodes:
             node = nodes.pop()
-            n += len(node.run)
+            n += node.end - node.start
             nodes.extend(node.children.values())
         return n
 
@@ -129,21 +135,21 @@ class RadixTree(Generic[End]):
 
     def match(self, key: Key, tokens: Tokens) -> Point[End]:
         """How far ``tokens`` begin as a text of ``key`` does: a comparison for each branching."""
-        node: Node[End] = self._roots.get(key) or Node(None, EMPTY, 0, 0)
-        length = 0
+        node: Node[End] = self._roots.get(key) or Node()
+        length, data = 0, tokens.tobytes()
         while length < len(tokens):
             child = node.children.get(int(tokens[length]))
             if child is None:
                 break
-            n = common_length(child.run, tokens[length:])
-            node, length = child, length + n
-            if n < len(child.run):
-                break
+            node = child
+            if data[_TOKEN_BYTES * length : _TOKEN_BYTES * child.end] != child.data:
+                return Point(node, length + common_length(child.run, tokens[length:]))
+            length = child.end
         return Point(node, length)
 
     def add(self, key: Key, tokens: Tokens, end: End) -> None:
         """Enter a text and touch it."""
-        root = self._roots.setdefault(key, Node(None, EMPTY, 0, 0))
+        root = self._roots.setdefault(key, Node())
         self._keys[end] = key
         self._enter(root, tokens, end)
 
@@ -151,7 +157,7 @@ class RadixTree(Generic[End]):
         """The text of ``end`` goes on with ``more``; touches it."""
         node = self._at[end]
         if node.is_leaf and len(node.ends) == 1 and node.parent is not None:
-            node.run = np.concatenate((node.run, more))
+            node.data += more.tobytes()
             node.end += len(more)
             self.touch(end)
             return
@@ -192,7 +198,7 @@ class RadixTree(Generic[End]):
         seen: dict[End, Node[End]] = {}
         for root in self._roots.values():
             assert root.parent is None
-            assert root.end == len(root.run) == 0
+            assert root.end == len(root.data) == 0
             assert root.children or root.ends
             nodes = [root]
             while nodes:
@@ -200,8 +206,6 @@ class RadixTree(Generic[End]):
                 seen.update(dict.fromkeys(node.ends, node))
                 for first, child in node.children.items():
                     assert child.parent is node
-                    assert child.run.dtype == np.int32
-                    assert len(child.run) > 0
                     assert child.run[0] == first
                     assert child.end == node.end + len(child.run)
                     assert child.children or child.ends, "a leaf without an end"
@@ -215,8 +219,7 @@ class RadixTree(Generic[End]):
             first = int(tokens[0])
             child = node.children.get(first)
             if child is None:
-                child = Node(node, tokens.copy(), node.end + len(tokens), 0)
-                node.children[first] = child
+                child = node.children[first] = Node(node, tokens.tobytes())
             n = common_length(child.run, tokens)
             node = child if n == len(child.run) else self._split(child, child.start + n)
             tokens = tokens[n:]
@@ -232,10 +235,10 @@ class RadixTree(Generic[End]):
         parent = node.parent
         assert parent is not None
         assert node.start < length < node.end
-        n = length - node.start
-        upper: Node[End] = Node(parent, node.run[:n].copy(), length, node.used)
+        n_bytes = _TOKEN_BYTES * (length - node.start)
+        upper: Node[End] = Node(parent, node.data[:n_bytes], node.used)
         parent.children[int(node.run[0])] = upper
-        node.parent, node.run = upper, node.run[n:].copy()
+        node.parent, node.data = upper, node.data[n_bytes:]
         upper.children[int(node.run[0])] = node
         return upper
 
@@ -247,5 +250,5 @@ class RadixTree(Generic[End]):
         if node.parent is None or node.ends or len(node.children) > 1 or len(node.run) >= MIN_RUN:
             return
         (child,) = node.children.values()
-        child.parent, child.run = node.parent, np.concatenate((node.run, child.run))
+        child.parent, child.data = node.parent, node.data + child.data
         node.parent.children[int(child.run[0])] = child
