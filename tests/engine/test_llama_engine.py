@@ -96,7 +96,7 @@ def test_info_tells_what_was_opened(open_engine: Open, tiny_model: Callable[...,
     info = open_engine(tiny_model("qwen3"), n_ctx=300, n_cells=300, n_batch=32).info
     assert (info.engine, info.architecture, info.reason) == ("llama", "qwen3", "test")
     assert (info.n_cells, info.n_batch, info.n_threads) == (512, 32, 1)
-    assert info.n_seq_max == 64
+    assert info.n_seq_max == 127
     assert info.devices
 
 
@@ -138,7 +138,7 @@ def test_open_refuses_embedding_models(open_engine: Open, shared_data: Path, nam
         Plan((Span(A, 0, (5,), -1),)),
         Plan((Span(A, 0, (-1,), 1),)),
         Plan((Span(A, 0, (2**40,), 1),)),
-        Plan((Span(SeqId(64), 0, (5,), 1),)),
+        Plan((Span(SeqId(127), 0, (5,), 1),)),
         Plan((Span(SeqId(-1), 0, (5,), 1),)),
         Plan((Span(A, 0, (5,), 1), Span(A, 1, (5,), 1))),
         Plan((Span(A, 0, (5,) * 513, 1),)),
@@ -150,7 +150,7 @@ def test_forward_refuses_plans_that_would_end_the_process(tiny: LlamaEngine, pla
     assert tiny.free_cells == 512
 
 
-@pytest.mark.parametrize("seq", [SeqId(-1), SeqId(64)])
+@pytest.mark.parametrize("seq", [SeqId(-1), SeqId(127)])
 def test_sequences_outside_the_range_are_refused(tiny: LlamaEngine, seq: SeqId) -> None:
     feed(tiny, A, some_tokens(4))
     for call in (

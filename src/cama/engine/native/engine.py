@@ -23,7 +23,7 @@ from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import Backend, Scheduler
 from cama.gguf import GGUFFile
 
-N_SEQ_MAX = 64
+N_SEQ_MAX = 256
 _KV_STEP = 256
 """Attention reads cells in multiples of this: fewer graphs, and what libllama does too."""
 
@@ -60,7 +60,7 @@ class NativeEngine:
         self._backend = Backend(n_threads, self._abort)
         self._scheduler = Scheduler([self._backend], max_nodes(self.model))
         self._graphs = Graphs(self.model, self._storage, self._scheduler)
-        n_outputs = min(self.info.n_batch, N_SEQ_MAX)
+        n_outputs = min(self.info.n_batch, max(1, load.n_parallel))
         self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs))
         self.tokenizer = LlamaTokenizer(file.path)
         self.compute_seconds = 0.0
