@@ -80,7 +80,7 @@ def generation_to_json(generation: Generation) -> dict[str, Any]:
 
 
 def generation_from_json(data: Mapping[str, Any]) -> Generation:
-    prompt, constraint = data["prompt"], data["constraint"]
+    prompt, constraint = data["prompt"], data.get("constraint")
     return Generation(
         **{
             **data,
