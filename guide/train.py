@@ -33,17 +33,16 @@ class Plan:
     """How to train. A step sees about ``n_tokens`` tokens."""
 
     n_steps: int
-    n_tokens: int = 4096
+    n_tokens: int = 2048
     seed: int = 1
     warmup: int = 100
-    matrix_rate: float = 0.02
-    other_rate: float = 3e-3
+    matrix_rate: float = 0.006
+    other_rate: float = 1.5e-3
     weight_decay: float = 0.05
 
     def factor(self, step: int) -> float:
-        """Of the learning rate: a straight line up, a plateau, and a straight line down to 0."""
-        down = (self.n_steps - step) / (0.6 * self.n_steps)
-        return min(1.0, (step + 1) / self.warmup, down)
+        """Of the learning rate: a straight line up, and a straight line down to 0."""
+        return min((step + 1) / self.warmup, (self.n_steps - step) / self.n_steps)
 
 
 class Optimizers:
@@ -182,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--steps", type=int, default=3200)
     parser.add_argument("--warm", action="store_true", help="begin with the shipped file")
     parser.add_argument("--folder", type=Path, default=Path("build/guide"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=SHIPPED)
@@ -194,7 +193,7 @@ def main() -> None:
     checkpoint = arguments.folder / "checkpoint.pt"
     if arguments.warm:
         vocabulary, model = Vocabulary.of_gguf(SHIPPED), export.read(SHIPPED)
-        plan = Plan(n_steps=arguments.steps, matrix_rate=0.01, other_rate=1e-3)
+        plan = Plan(n_steps=arguments.steps, matrix_rate=0.003, other_rate=8e-4)
     else:
         shape = Shape()
         vocabulary = _vocabulary(checkpoint, size=shape.n_vocab)

@@ -108,6 +108,19 @@ def _wait_until_up(world: World, process: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.fixture
-def model(tiny_model: Callable[..., Path]) -> str:
-    """A small model file as a client names it."""
+def endless(tiny_model: Callable[..., Path]) -> str:
+    """A file with random weights as a client names it: its answers are noise and do not end."""
     return str(tiny_model("llama", "Q8_0"))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A question that the bundled model has learnt, and what its answer must contain."""
+
+    question: str
+    key: str
+
+
+IMPORT = Known("How do I import a GGUF file?", "FROM ./model.gguf")
+LOADED = Known("Which models are running right now?", "cama ps")
+PORT = Known("How do I change the port?", "CAMA_HOST=127.0.0.1:8080")

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.conftest import World
+from tests.e2e.conftest import IMPORT, LOADED, PORT, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
 
@@ -51,9 +51,9 @@ def _wait_until(condition: Callable[[], bool], seconds: float = 30) -> bool:
 
 
 def test_killed_runner_ends_the_stream_with_an_error_and_the_server_lives(
-    http: httpx.Client, server: World, model: str
+    http: httpx.Client, server: World, endless: str
 ) -> None:
-    body = {"model": model, "prompt": "Once", "options": LONG}
+    body = {"model": endless, "prompt": "Once", "options": LONG}
     with http.stream("POST", "/api/generate", json=body) as response:
         lines = _lines(response)
         assert not next(lines)["done"]
@@ -91,15 +91,15 @@ def _is_idle_soon(runner: psutil.Process) -> bool:
     return _wait_until(lambda: runner.cpu_percent(interval=0.3) < 20)
 
 
-def test_many_clients_at_once_get_their_own_answers(http: httpx.Client, model: str) -> None:
+def test_many_clients_at_once_get_their_own_answers(http: httpx.Client) -> None:
     def ask(prompt: str) -> str:
-        options = {"num_predict": 16, "temperature": 0}
-        body = {"model": model, "prompt": prompt, "stream": False, "raw": True, "options": options}
+        body = {"model": "guide", "prompt": prompt, "stream": False}
         text: str = http.post("/api/generate", json=body).json()["response"]
         return text
 
-    prompts = [f"{chr(97 + i)} story about {i}" for i in range(6)]
+    prompts = [known.question for known in (IMPORT, LOADED, PORT)] + ["hello", "thanks", "bye"]
     alone = {prompt: ask(prompt) for prompt in prompts}
+    assert len(set(alone.values())) == len(prompts)
     together: dict[str, str] = {}
 
     def run(prompt: str) -> None:
@@ -113,8 +113,8 @@ def test_many_clients_at_once_get_their_own_answers(http: httpx.Client, model: s
     assert together == alone
 
 
-def test_runner_ends_with_a_killed_server(world: World, model: str) -> None:
-    assert world.cama("run", model, "hello", "--keepalive", "10m").returncode == 0
+def test_runner_ends_with_a_killed_server(world: World) -> None:
+    assert world.cama("run", "guide", "hello", "--keepalive", "10m").returncode == 0
     (runner,) = _runners(world)
     parent = runner.parent()
     assert parent is not None

@@ -7,7 +7,7 @@ import pytest
 from cama.gguf import GGUFFile
 from cama.templates.jinja import ChatTemplate
 from guide.corpus import HELD_OUT, HELD_OUT_OFF_TOPIC, Fact, load_examination, load_facts
-from guide.examine import SHIPPED, Answered, Examinee, examinee
+from guide.examine import SHIPPED, Answered, Examinee, opened, perplexity
 
 pytestmark = pytest.mark.native
 
@@ -19,8 +19,8 @@ def facts() -> Mapping[str, Fact]:
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[Examinee]:
-    with examinee() as opened:
-        yield opened
+    with opened() as (engine, template):
+        yield Examinee(engine, template)
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +45,8 @@ def test_unseen_questions_on_other_things_are_declined(
 
 
 def test_both_engines_answer_with_the_same_words(answered: list[Answered]) -> None:
-    with examinee(engine="llama") as other:
-        answers = other.answer([[one.question] for one in answered])
+    with opened(engine="llama") as (engine, template):
+        answers = Examinee(engine, template).answer([[one.question] for one in answered])
     assert answers == [one.answer for one in answered]
 
 
@@ -57,8 +57,9 @@ def test_an_answer_does_not_depend_on_what_is_answered_beside_it(
         assert model.answer([[one.question]]) == [one.answer]
 
 
-def test_right_answers_do_not_surprise_it(model: Examinee, facts: Mapping[str, Fact]) -> None:
-    assert model.perplexity(load_examination(HELD_OUT), facts) < 1.5
+def test_right_answers_do_not_surprise_it(answered: list[Answered]) -> None:
+    with opened() as (engine, template):
+        assert perplexity(engine, template, answered) < 1.5
 
 
 def test_what_follows_is_answered_in_a_conversation(

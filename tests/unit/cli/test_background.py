@@ -177,7 +177,7 @@ def test_real_server_answers_and_ends_when_idle(
     monkeypatch.setenv("CAMA_HOST", settings.host.url)
     monkeypatch.setenv("CAMA_MODELS", str(settings.home / "models"))
     client = background.start(settings, (*background.SERVE[:-1], "1"))
-    assert client.tags() == []
+    assert [model["name"] for model in client.tags()] == ["guide:latest"]
     deadline = time.monotonic() + 30
     while _listens(settings.host.port) and time.monotonic() < deadline:
         time.sleep(0.2)
