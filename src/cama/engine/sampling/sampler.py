@@ -11,7 +11,9 @@ from cama.core.errors import EngineError, InvalidOption
 from cama.core.generation import Sampling
 from cama.engine.base import Logits
 from cama.engine.sampling import transforms
+from cama.engine.sampling.guard import Guard
 from cama.engine.sampling.penalties import Penalties, window_length
+from cama.engine.sampling.transforms import Candidates
 
 _GREEDY = 1e-7
 """Temperatures up to this one take the most probable token; float32 could not tell them apart."""
@@ -26,23 +28,40 @@ class Sampler:
     most probable one after penalties, and the other steps have no say. The random numbers belong to
     the request: a seed gives the same tokens whatever else runs beside it.
 
+    With a ``guard`` a token is drawn as without one, and only a refused one is replaced by a second
+    draw, from the candidates that are allowed: the distribution is that of the candidates given
+    that one is allowed, and an answer that is never refused has the same random numbers, and so the
+    same tokens, as a free one. When no candidate is allowed, the steps begin again with the allowed
+    tokens of the vocabulary. At temperature 0 the token is the most probable allowed one.
+
     Raises InvalidOption for numbers that no distribution can be made from.
     """
 
-    def __init__(self, sampling: Sampling, n_vocab: int, n_ctx: int) -> None:
+    def __init__(
+        self, sampling: Sampling, n_vocab: int, n_ctx: int, guard: Guard | None = None
+    ) -> None:
         _check(sampling)
         self._sampling = sampling
         self._n_vocab = n_vocab
+        self._guard = guard
+        self._is_greedy = sampling.temperature <= _GREEDY
         length = window_length(sampling, n_ctx)
         self._penalties = Penalties(sampling, length) if length else None
         self._window = length
         seed = secrets.randbits(64) if sampling.seed == -1 else sampling.seed & _SEED_BITS
         self._random = np.random.Generator(np.random.PCG64(seed))
 
+    @property
+    def is_over(self) -> bool:
+        """The guard lets nothing follow."""
+        return self._guard is not None and self._guard.is_over
+
     def accept(self, token: int) -> None:
         """``token`` is part of the text now."""
         if self._penalties:
             self._penalties.accept((token,))
+        if self._guard:
+            self._guard.accept(token)
 
     def accept_prompt(self, tokens: Sequence[int]) -> None:
         """The text starts with ``tokens``; they count for penalties like generated ones."""
@@ -50,20 +69,36 @@ class Sampler:
             self._penalties.accept(tokens[-self._window :])
 
     def sample(self, row: Logits) -> int:
-        """The next token; ``row`` is not changed. Raises EngineError when it holds no numbers."""
+        """The next token; ``row`` is not changed.
+
+        Raises EngineError when it holds no numbers, or the guard leaves nothing to draw.
+        """
         if self._penalties:
             row = self._penalties.apply(row)
-        if self._sampling.temperature <= _GREEDY:
-            token = int(row.argmax())
-            _require_number(row.item(token))
+        candidates = self._narrow(transforms.everything(row))
+        token = self._pick(candidates)
+        if self._guard is None or self._guard.allows(token):
             return token
-        return self._draw(row)
+        return self._replace(token, row, candidates, self._guard)
 
-    def _draw(self, row: Logits) -> int:
+    def _replace(self, token: int, row: Logits, candidates: Candidates, guard: Guard) -> int:
+        """Another token for one that was refused."""
+        allowed = guard.allowed()
+        while not guard.allows(token):
+            allowed[token] = False  # a guard's mask may be too wide: so this comes to an end
+            kept = candidates.pick(allowed[candidates.ids])
+            if kept.highest == -math.inf:
+                kept = self._narrow(_possible(transforms.among(row, allowed)))
+            token = self._pick(kept)
+        return token
+
+    def _narrow(self, candidates: Candidates) -> Candidates:
+        """Those of which one is drawn."""
         sampling = self._sampling
+        if self._is_greedy:
+            return candidates
         # max() is NaN when any logit is, so one pass finds every row that cannot be sampled.
-        _require_number(float(row.max()))
-        candidates = transforms.everything(row)
+        _require_number(candidates.highest)
         if 0 < sampling.top_k < self._n_vocab:
             candidates = transforms.top_k(candidates, sampling.top_k)
         if sampling.typical_p < 1:
@@ -72,7 +107,20 @@ class Sampler:
             candidates = transforms.top_p(candidates, sampling.top_p)
         if sampling.min_p > 0:
             candidates = transforms.min_p(candidates, sampling.min_p)
-        return transforms.draw(candidates, sampling.temperature, self._random.random())
+        return candidates
+
+    def _pick(self, candidates: Candidates) -> int:
+        if not self._is_greedy:
+            return transforms.draw(candidates, self._sampling.temperature, self._random.random())
+        index = int(candidates.logits.argmax())
+        _require_number(candidates.logits.item(index))
+        return int(candidates.ids[index])
+
+
+def _possible(candidates: Candidates) -> Candidates:
+    if candidates.highest == -math.inf:
+        raise EngineError("sample: no token that is allowed has a probability")
+    return candidates
 
 
 def _require_number(highest: float) -> None:

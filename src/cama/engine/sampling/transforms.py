@@ -31,6 +31,11 @@ class Candidates(NamedTuple):
     ids: NDArray[np.intp]
     logits: Logits
 
+    @property
+    def highest(self) -> float:
+        """The highest logit: minus infinity where nothing can be drawn, NaN where any is NaN."""
+        return float(self.logits.max(initial=-np.inf))
+
     def pick(self, index: NDArray[np.intp] | NDArray[np.bool_]) -> "Candidates":
         return Candidates(self.ids[index], self.logits[index])
 
@@ -45,6 +50,12 @@ def _all_ids(n_vocab: int) -> NDArray[np.intp]:
 def everything(row: Logits) -> Candidates:
     """The whole vocabulary."""
     return Candidates(_all_ids(len(row)), row)
+
+
+def among(row: Logits, allowed: NDArray[np.bool_]) -> Candidates:
+    """The tokens of the vocabulary that ``allowed`` marks."""
+    ids = np.flatnonzero(allowed)
+    return Candidates(ids, row[ids])
 
 
 def top_k(candidates: Candidates, k: int) -> Candidates:

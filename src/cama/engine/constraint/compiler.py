@@ -1,0 +1,90 @@
+"""From a constraint to the guard of one answer; the costly steps are done once."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
+from cama.core.generation import Constraint
+from cama.engine.base import Tokenizer
+from cama.engine.constraint.matcher import After, Matcher
+from cama.engine.deep_stack import on_deep_stack
+from cama.engine.sampling.guard import Guard
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+
+_KEPT = 16
+"""Compiled constraints; a large one holds some ten megabytes."""
+
+_STACK_BYTES = 1 << 20
+_STACK_BYTES_PER_CHARACTER = 2048
+
+_Key = tuple[str, str]
+
+
+class Compiler:
+    """Makes guards for the answers of one model. Any thread may call it.
+
+    The first guard waits for the table of the vocabulary, the first of each text for its
+    compilation: seconds at worst, so not a task for a thread that others wait for.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, n_vocab: int) -> None:
+        self._tokenizer = tokenizer
+        self._n_vocab = n_vocab
+        self._table: LLTokenizer | None = None
+        self._building = threading.Lock()  # the table
+        self._lock = threading.Lock()  # guards _compiled
+        self._compiled: dict[_Key, LLMatcher] = {}  # least recently used first
+
+    def guard(self, constraint: Constraint) -> Guard:
+        """A guard at the beginning of an answer.
+
+        Raises InvalidConstraint, and Unsupported for a vocabulary that cannot be constrained.
+        """
+        key = (constraint.kind, constraint.text)
+        matcher = self._look_up(key)
+        if matcher is None:
+            matcher = self._compile(constraint, key)
+        guard = Matcher(matcher.deep_copy(), self._n_vocab, partial(self._forget, key))
+        if not constraint.after:
+            return guard
+        return After(constraint.after, guard, self._tokenizer.piece, self._n_vocab)
+
+    def _look_up(self, key: _Key) -> LLMatcher | None:
+        with self._lock:
+            matcher = self._compiled.pop(key, None)
+            if matcher is not None:
+                self._compiled[key] = matcher
+            return matcher
+
+    def _compile(self, constraint: Constraint, key: _Key) -> LLMatcher:
+        # Imported here: a runner that is never asked for a form starts 50 ms earlier.
+        from cama.engine.constraint.grammars import compile_grammar, grammar_of
+
+        grammar, table = grammar_of(constraint), self._vocabulary()
+        work = partial(compile_grammar, constraint, grammar, table)
+        matcher = on_deep_stack(
+            work, _STACK_BYTES + _STACK_BYTES_PER_CHARACTER * len(constraint.text)
+        )
+        with self._lock:
+            self._compiled[key] = matcher
+            if len(self._compiled) > _KEPT:
+                del self._compiled[next(iter(self._compiled))]
+        return matcher
+
+    def _vocabulary(self) -> LLTokenizer:
+        from cama.engine.constraint.grammars import vocabulary_table
+
+        with self._building:
+            if self._table is None:
+                pieces = [self._tokenizer.piece(token) for token in range(self._n_vocab)]
+                self._table = vocabulary_table(pieces, self._tokenizer.end_of_generation)
+            return self._table
+
+    def _forget(self, key: _Key) -> None:
+        """Copies share what a matcher learnt: after a failure others would fail as well."""
+        with self._lock:
+            self._compiled.pop(key, None)

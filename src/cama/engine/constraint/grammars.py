@@ -1,0 +1,183 @@
+"""Constraints as llguidance takes them: its grammar of a text, its table of a vocabulary."""
+
+import json
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
+from llguidance.gbnf_to_lark import gbnf_to_lark
+
+from cama.core.errors import InvalidConstraint, Unsupported
+from cama.core.generation import Constraint
+
+MAX_SCHEMA = 1 << 17
+
+MAX_GRAMMAR = 1 << 14
+"""Characters of a grammar, and of a string in a schema, which may be a regular expression: the
+worst of this length take a second and 300 MB to compile, and both grow with its square."""
+
+_MAX_PIECE_BYTES = 1024
+_MAX_VOCABULARY_BYTES = 1 << 22
+"""What llguidance's table of a vocabulary can hold."""
+
+_REASON_CHARACTERS = 200
+
+_LIMITS = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+
+# At the end, so that lines are counted as in the text that was given.
+_OPTIONS = '\n%llguidance {"no_forcing": true}\n'
+"""A mask shows every token that may come, and not only the usual spelling of what must come."""
+
+_JSON_OPTIONS = {
+    "whitespace_pattern": r" |\r?\n{1,2}[ \t]{0,40}",
+    "json_allow_general_unicode_escapes": True,
+}
+"""White space has an end: a weak model would otherwise fill its answer with it."""
+
+_NAMES = {
+    "json": "JSON",
+    "json_schema": "JSON schema in format",
+    "regex": "regular expression",
+    "lark": "Lark grammar",
+    "gbnf": "GBNF grammar",
+}
+
+
+def vocabulary_table(pieces: Sequence[bytes], end_of_generation: Collection[int]) -> LLTokenizer:
+    """What masks are computed from; a third of a second for 128k tokens.
+
+    ``pieces`` are the bytes of each token; one without any, or with too many, is never allowed.
+    Raises Unsupported for a vocabulary of more text than llguidance can hold.
+    """
+    if sum(map(len, pieces)) > _MAX_VOCABULARY_BYTES:
+        raise Unsupported("the vocabulary of this model is too large for structured answers")
+    ends = sorted(end_of_generation)
+    tokens = [
+        piece if 0 < len(piece) <= _MAX_PIECE_BYTES else _unwritable(token)
+        for token, piece in enumerate(pieces)
+    ]
+    for token in ends:
+        tokens[token] = _unwritable(token)
+    return LLTokenizer(TokenizerWrapper(_Vocabulary(tokens, ends)), eos_token=ends or None)
+
+
+def _unwritable(token: int) -> bytes:
+    """A name that no text contains; llguidance takes an empty token for one that always fits."""
+    return b"\xff<%d>" % token
+
+
+class _Vocabulary:
+    """A vocabulary in the form that llguidance reads. One without an end gets one behind it."""
+
+    bos_token_id = None
+
+    def __init__(self, tokens: list[bytes], ends: list[int]) -> None:
+        self.tokens = tokens
+        self.eos_token_id = ends[0] if ends else None
+
+    def __call__(self, text: bytes) -> list[int]:
+        return []  # asked for only where tokens are forced, which _OPTIONS rule out
+
+
+def compile_grammar(constraint: Constraint, grammar: str, table: LLTokenizer) -> LLMatcher:
+    """A matcher at the beginning of an answer, to be copied for each; ``grammar`` is from
+    :func:`grammar_of`.
+
+    Drops the GIL, and recurses as deep as rules refer to each other. Raises InvalidConstraint.
+    """
+    matcher = LLMatcher(table, grammar, log_level=0, limits=_LIMITS)
+    first = matcher.deep_copy()
+    first.compute_bitmask()
+    if first.is_error():
+        raise _invalid(constraint, _reason(first.get_error()))
+    return matcher
+
+
+def grammar_of(constraint: Constraint) -> str:
+    """What llguidance compiles: a list of grammars, the first of which is the whole.
+
+    Raises InvalidConstraint for what is too long, or cannot be read as far as that is seen here.
+    """
+    match constraint.kind:
+        case "json":
+            return _schema_grammar({"type": "object"})
+        case "json_schema":
+            return _schema_grammar(_schema(constraint))
+        case "regex":
+            return _lark_grammar(f"start: /{regex_to_lark(_short(constraint), '')}/")
+        case "lark":
+            return _lark_grammar(_short(constraint))
+        case "gbnf":
+            return _lark_grammar(_lark(constraint))
+    raise InvalidConstraint(f"there is no constraint of the kind {constraint.kind!r}")
+
+
+def _schema_grammar(schema: Any) -> str:
+    if isinstance(schema, dict):
+        given = schema.get("x-guidance", {})
+        options = {**_JSON_OPTIONS, **given} if isinstance(given, dict) else given
+        schema = {**schema, "x-guidance": options}
+    return _lark_grammar("start: @schema", {"name": "schema", "json_schema": schema})
+
+
+def _lark_grammar(lark: str, *others: dict[str, Any]) -> str:
+    return json.dumps({"grammars": [{"lark_grammar": lark + _OPTIONS}, *others]})
+
+
+def _schema(constraint: Constraint) -> Any:
+    text = _short(constraint, MAX_SCHEMA)
+    try:
+        schema = json.loads(text)
+        longest = max(map(len, _strings(schema)), default=0)
+    except (ValueError, RecursionError):
+        raise _invalid(constraint, "it is not JSON, or too deeply nested") from None
+    if longest > MAX_GRAMMAR:
+        raise _invalid(constraint, f"a string in it is longer than {MAX_GRAMMAR} characters")
+    return schema
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All strings in a JSON value, keys included."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from _strings(item)
+        case dict():
+            yield from value
+            yield from _strings(list(value.values()))
+
+
+def _short(constraint: Constraint, most: int = MAX_GRAMMAR) -> str:
+    text = constraint.text
+    if len(text) > most:
+        raise _invalid(constraint, f"it is longer than {most} characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _invalid(constraint, "it holds half a surrogate pair") from None
+    return text
+
+
+def _lark(constraint: Constraint) -> str:
+    text = _short(constraint)
+    try:
+        return gbnf_to_lark(text)
+    except (IndexError, RecursionError):
+        raise _invalid(constraint, "it ends too early, or is too deeply nested") from None
+    except Exception as error:  # noqa: BLE001 - the converter has no type of its own for most
+        raise _invalid(constraint, _reason(str(error))) from None
+
+
+def _invalid(constraint: Constraint, reason: str) -> InvalidConstraint:
+    return InvalidConstraint(f"invalid {_NAMES[constraint.kind]}: {reason}")
+
+
+def _reason(message: str) -> str:
+    """The line of llguidance's message that says what is wrong."""
+    if message.startswith("NoExtensionBias"):
+        return "no text that the model can write matches it"
+    lines = message.splitlines() or ["it cannot be read"]
+    line = next((line for line in lines if line.startswith("error: ")), lines[0])
+    return line.removeprefix("error: ")[:_REASON_CHARACTERS]
