@@ -20,7 +20,7 @@ from cama.engine.admission import Admission
 from cama.engine.base import Engine, Interruptible, Logits, Plan
 from cama.engine.batcher import make_plan
 from cama.engine.prefix import PrefixCache
-from cama.engine.sequence import Request, Sink, build_request
+from cama.engine.sequence import Request, Sink, request_builder
 
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Loop:
         self._clock = clock
         self._piece = engine.tokenizer.piece
         self._end_of_generation = engine.tokenizer.end_of_generation
+        self._build = request_builder(engine)
         self._cache = PrefixCache(engine)
         self._admission = Admission(engine, self._cache, n_parallel or engine.info.n_seq_max, clock)
         self._turn = 0
@@ -64,9 +65,8 @@ class Loop:
         self, request_id: str, tokens: Sequence[int], generation: Generation, sink: Sink
     ) -> None:
         """Generate from ``tokens``. What is wrong with them goes to the sink, as an error."""
-        info, bos = self._engine.info, self._engine.tokenizer.bos
         try:
-            request = build_request(request_id, tokens, generation, sink, info, bos)
+            request = self._build(request_id, tokens, generation, sink)
             request.submitted = self._clock()
             self._register(request)
         except CamaError as error:

@@ -3,12 +3,14 @@
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from cama.core.errors import CamaError, InvalidRequest, PromptTooLong
 from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation
-from cama.engine.base import EngineInfo, SeqId
+from cama.engine.base import Engine, EngineInfo, SeqId
+from cama.engine.constraint.compiler import Compiler
 from cama.engine.output import Assembler
 from cama.engine.prefix import Miss
 from cama.engine.radix import Key, Tokens
@@ -133,6 +135,8 @@ class Request:
         self.sampler.accept(token)
         self.n_unsent += 1
         text = self.output.push(piece(token))
+        if self.sampler.is_over:
+            return text + self.output.flush(), "stop"
         if self.n_eval == self.n_predict:
             return text + self.output.flush(), "length"
         if self.output.stopped:
@@ -175,18 +179,25 @@ class Request:
         )
 
 
+def request_builder(engine: Engine) -> Callable[[str, Sequence[int], Generation, Sink], Request]:
+    """:func:`build_request` for one engine."""
+    return partial(build_request, engine, Compiler(engine.tokenizer, engine.info.n_vocab))
+
+
 def build_request(
+    engine: Engine,
+    compiler: Compiler,
     request_id: str,
     tokens: Sequence[int],
     generation: Generation,
     sink: Sink,
-    info: EngineInfo,
-    bos: int | None,
 ) -> Request:
     """Check a request against the model and fit its prompt into the context window.
 
-    Raises InvalidRequest, InvalidOption, and PromptTooLong when it must not be truncated.
+    Raises InvalidRequest, InvalidOption, InvalidConstraint, and PromptTooLong when it must not be
+    truncated.
     """
+    info, bos = engine.info, engine.tokenizer.bos
     n_ctx = context_limit(info)
     whole = check_tokens(tokens, info.n_vocab)
     if len(whole) > n_ctx and not generation.truncate:
@@ -196,7 +207,8 @@ def build_request(
     n_keep = len(whole) if generation.num_keep < 0 else generation.num_keep + bool(whole[0] == bos)
     n_keep = min(n_keep, n_ctx - 1)
     prompt = fit_prompt(whole, n_keep, n_ctx, shift=generation.shift)
-    sampler = Sampler(generation.sampling, info.n_vocab, n_ctx)
+    guard = compiler.guard(generation.constraint) if generation.constraint else None
+    sampler = Sampler(generation.sampling, info.n_vocab, n_ctx, guard)
     history = array("i", prompt.tobytes())
     sampler.accept_prompt(history)
     return Request(
