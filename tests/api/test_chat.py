@@ -228,7 +228,6 @@ async def test_chat_refuses_a_bad_think_value(
     "field",
     [
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
-        {"format": {"type": "object"}},
         {"logprobs": True},
         {"messages": [{"role": "user", "content": "Hi", "images": ["aGk="]}]},
     ],

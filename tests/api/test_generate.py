@@ -269,8 +269,6 @@ async def test_generate_tells_the_template_not_to_think(
 @pytest.mark.parametrize(
     "field",
     [
-        {"format": "json"},
-        {"format": {}},
         {"images": ["aGk="]},
         {"suffix": "end"},
         {"template": "{{ .Prompt }}"},

@@ -36,7 +36,6 @@ def refuse_missing(body: Common, **fields: Any) -> None:
     if not 0 <= body.top_logprobs <= _MAX_TOP_LOGPROBS:
         raise InvalidRequest(f"top_logprobs must be between 0 and {_MAX_TOP_LOGPROBS}")
     asked = {
-        "format": body.format not in (None, ""),
         "logprobs": body.logprobs or body.top_logprobs > 0,
         **fields,
     }
@@ -159,6 +158,7 @@ class Job:
             truncate=self.body.truncate,
             shift=self.body.shift,
             add_special=prompt.add_special,
+            constraint=self.body.format,
         )
 
 

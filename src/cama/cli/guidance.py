@@ -20,7 +20,7 @@ Settings:
   /set system <text>              Set the system message; """ begins one of several lines
   /set history, nohistory         Remember the lines you enter, or not
   /set wordwrap, nowordwrap       Break lines between words, or not
-  /set format json, noformat      Answer in JSON (not in this version), or in text
+  /set format json, noformat      Answer in JSON, or in text
   /set verbose, quiet             Show timings after each answer, or not
   /set think [level], nothink     Let the model think first (not in this version), or not
 '''

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -33,7 +34,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     format: Annotated[
         str,
         typer.Option(
-            "--format", metavar="FORMAT", help="Not in this version: json, or a JSON schema"
+            "--format", metavar="FORMAT", help="Answer in this form: json, a JSON schema, or @FILE"
         ),
     ] = "",
     think: Annotated[
@@ -102,12 +103,19 @@ def _format(text: str) -> Any:
     if text in ("", "json"):
         return text or None
     try:
-        schema = json.loads(text)
+        schema = json.loads(_file(text[1:]) if text.startswith("@") else text)
     except (ValueError, RecursionError):
         schema = None
     if not isinstance(schema, dict):
         raise InvalidOption(f"--format must be json or a JSON schema, not {text!r}")
     return schema
+
+
+def _file(name: str) -> str:
+    try:
+        return Path(name).read_text("utf-8")
+    except OSError as error:
+        raise InvalidOption(f"--format: {name}: {error.strerror}") from None
 
 
 def _think(text: str) -> bool | str | None:

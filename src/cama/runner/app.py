@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -112,8 +113,12 @@ class App:
         stream = self._outbox.open()
         async with _watched(receive, stream):
             tokens = await _prompt_tokens(ready, generation)
+            submit = partial(ready.loop.submit, request_id, tokens, generation, stream.put)
             try:
-                ready.loop.submit(request_id, tokens, generation, stream.put)
+                if generation.constraint is None:
+                    submit()
+                else:  # compiling it may take a while, in which streams keep flowing
+                    await asyncio.to_thread(submit)
                 await _send_stream(stream, send)
             finally:
                 if not stream.finished:

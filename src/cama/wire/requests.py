@@ -1,16 +1,19 @@
 """The requests of the API, each read from the fields of its JSON body."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 from cama.core.duration import parse_keep_alive
 from cama.core.errors import InvalidRequest
+from cama.core.generation import Constraint
 from cama.wire.decode import Fields
 
 Think = bool | str | None
 
 THINK_LEVELS = ("high", "medium", "low", "max")
+_SHOWN_CHARACTERS = 200
 _THINK_CHOICES = '"high", "medium", "low", "max", true, or false'
 
 
@@ -56,7 +59,7 @@ class Common:
     stream: bool
     keep_alive: float | None
     options: Mapping[str, Any]
-    format: Any
+    format: Constraint | None
     think: Think
     truncate: bool
     shift: bool
@@ -71,7 +74,7 @@ def _common(body: Fields) -> dict[str, Any]:
         "stream": body.flag("stream", default=True),
         "keep_alive": _keep_alive(body),
         "options": body.object("options"),
-        "format": body.any("format"),
+        "format": _format(body.any("format")),
         "think": _think(body.any("think")),
         "truncate": body.flag("truncate", default=True),
         "shift": body.flag("shift", default=True),
@@ -173,6 +176,21 @@ def _model_or_name(body: Fields) -> str:
 def _keep_alive(body: Fields) -> float | None:
     value = body.any("keep_alive")
     return None if value is None else parse_keep_alive(value)
+
+
+def _format(value: Any) -> Constraint | None:
+    match value:
+        case None | "":
+            return None
+        case "json":
+            return Constraint(kind="json")
+        case dict():
+            return Constraint(kind="json_schema", text=json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if len(text) > _SHOWN_CHARACTERS:
+        text = text[:_SHOWN_CHARACTERS] + "..."
+    quoted = json.dumps(text, ensure_ascii=False)
+    raise InvalidRequest(f'invalid format: {quoted}; expected "json" or a valid JSON Schema object')
 
 
 def _think(value: Any) -> Think:

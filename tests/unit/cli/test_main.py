@@ -35,7 +35,6 @@ def test_help_of_a_command_lists_flags_and_variables(cama: Cama, words: tuple[st
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("run", "--format FORMAT Not in this version: json"),
         ("run", "--think [=LEVEL] false; not in this version: true, high"),
         ("create", "--quantize LEVEL Not in this version: quantize"),
     ],

@@ -86,6 +86,13 @@ def test_run_takes_a_schema_as_format(model: TinyServer) -> None:
     assert model.bodies("/api/generate")[0]["format"] == {"type": "object"}
 
 
+def test_run_reads_a_schema_from_a_file(model: TinyServer, tmp_path: Path) -> None:
+    file = tmp_path / "schema.json"
+    file.write_text('{"type": "object", "title": "Größe"}', "utf-8")
+    run("m", "hi", "--format", f"@{file}")
+    assert model.bodies("/api/generate")[0]["format"] == {"type": "object", "title": "Größe"}
+
+
 def test_run_lets_a_thinking_model_think(model: TinyServer) -> None:
     model.answer("/api/show", {"capabilities": ["completion", "thinking"]})
     model.answer("/api/generate", {"thinking": "hm", "response": ""}, {"response": "42"})
@@ -109,6 +116,8 @@ def test_run_sends_a_file_by_its_absolute_path(model: TinyServer, tmp_path: Path
         ),
         (["--keepalive", "5"], '--keepalive: time: missing unit in duration "5"'),
         (["--format", "xml"], "--format must be json or a JSON schema, not 'xml'"),
+        (["--format", "@/no/file"], "--format: /no/file: No such file or directory"),
+        (["--format", "@/"], "--format: /: Is a directory"),
     ],
 )
 def test_run_refuses_bad_flags(cama: Cama, flags: list[str], text: str) -> None:

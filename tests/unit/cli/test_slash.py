@@ -72,7 +72,6 @@ def test_help_goes_to_standard_error(
     ("topic", "text"),
     [
         ("", "/save <model>   Not in this version: "),
-        ("set", "/set format json, noformat      Answer in JSON (not in this version)"),
         ("set", "/set think [level], nothink     Let the model think first (not in this version)"),
     ],
 )
