@@ -19,7 +19,13 @@ SeqId = NewType("SeqId", int)
 Logits = NDArray[np.float32]
 """Float32 [rows, n_vocab], or one row [n_vocab]."""
 
+Vectors = NDArray[np.float32]
+"""Float32 [texts, width]."""
+
 EngineName = Literal["native", "llama", "fake"]
+
+Pooling = Literal["mean", "cls", "last", "rank"]
+"""How the vectors of a text's tokens become one; ``rank`` turns them into a score instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,8 @@ class EngineInfo:
 
     ``n_ctx`` limits one sequence (tokens); ``n_cells`` is the pool that all sequences share, in
     which a shared prefix counts once; sequence ids are 0 ... ``n_seq_max`` - 1.
-    ``reason`` says in words why this engine runs this model.
+    ``reason`` says in words why this engine runs this model. One that does not generate has no
+    cells and can only embed.
     """
 
     engine: EngineName
@@ -72,6 +79,7 @@ class EngineInfo:
     n_embd: int
     n_threads: int
     devices: tuple[str, ...] = ("CPU",)
+    generates: bool = True
 
 
 class Tokenizer(Protocol):
@@ -146,3 +154,19 @@ class Interruptible(Protocol):
 
     def interrupt(self) -> None:
         """Abort the forward pass that runs now, if one does: it raises Interrupted."""
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """An engine that can turn a text into one vector, apart from all that is in its cache."""
+
+    @property
+    def pooling(self) -> Pooling: ...
+
+    def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
+        """One row per text of 1 to ``n_ctx`` tokens; the caller's to keep, not normalised.
+
+        With pooling ``rank`` a row is the scores of a pair, the one that matters first. Raises
+        Interrupted when aborted. It returns when all are computed: who has other work waiting hands
+        over few at a time.
+        """

@@ -42,6 +42,9 @@ def _open(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> E
             if is_forced:
                 raise
             reason = error.message
+    from cama.engine.llama.encoder import LlamaEncoder, only_embeds
     from cama.engine.llama.engine import LlamaEngine
 
+    if only_embeds(path):
+        return LlamaEncoder.open(path, load, reason, progress)
     return LlamaEngine.open(path, load, reason, progress)

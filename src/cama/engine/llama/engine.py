@@ -1,13 +1,14 @@
 """The libllama engine: every architecture that libllama knows, behind the Engine protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cama.core.errors import CacheFull, EngineError, Interrupted
 from cama.core.load import LoadOptions
-from cama.engine.base import EngineInfo, Logits, Plan, SeqId
+from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
 from cama.engine.llama import state
 from cama.engine.llama.batch import Batch, logits_of
+from cama.engine.llama.embedder import Embedder
 from cama.engine.llama.memory import Memory
 from cama.engine.llama.model import (
     architecture,
@@ -19,6 +20,7 @@ from cama.engine.llama.model import (
     open_model,
 )
 from cama.engine.plan_check import check_plan, check_sequence
+from cama.engine.pooling import check_texts
 from cama.engine.threads import default_threads
 from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml.abort import AbortFlag
@@ -33,11 +35,13 @@ _NO_SLOT, _ABORTED = 1, 2
 
 
 class LlamaEngine:
-    """Implements cama.engine.base.Engine and Interruptible."""
+    """Implements cama.engine.base.Engine, Embeds and Interruptible."""
 
     def __init__(self, model: int, load: LoadOptions, reason: str) -> None:
         """Take over ``model``, which ``close`` frees."""
         self._model, self._context = model, 0
+        self._load = load
+        self._embedder: Embedder | None = None
         self._abort = AbortFlag()
         try:
             self.tokenizer = LlamaTokenizer.of_model(model)
@@ -150,6 +154,24 @@ class LlamaEngine:
         self._memory.adopt(seq, length)
         return length
 
+    @property
+    def pooling(self) -> Pooling:
+        return "last"
+
+    def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
+        self._require_open()
+        check_texts(texts, self.info)
+        self._abort.clear()
+        return self._ready_embedder().embed(texts)
+
+    def _ready_embedder(self) -> Embedder:
+        """Made when first asked for: few models that generate are also asked to embed."""
+        if self._embedder is None:
+            self._embedder = Embedder(
+                self._model, self._load, self.info.n_ctx, self._n_threads, self._abort
+            )
+        return self._embedder
+
     def interrupt(self) -> None:
         """Abort the pass that runs now; not while it moves keys, which cannot be taken back."""
         if not self._memory.is_shift_pending:
@@ -160,6 +182,8 @@ class LlamaEngine:
         self._free()
 
     def _free(self) -> None:
+        if self._embedder is not None:
+            self._embedder.close()
         context, self._context = self._context, 0
         model, self._model = self._model, 0
         if context:

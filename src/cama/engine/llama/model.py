@@ -18,6 +18,7 @@ from cama.ggml._llama_abi import (
     LLAMA_FLASH_ATTN_TYPE_DISABLED,
     LLAMA_LOAD_MODE_MMAP,
     LLAMA_LOAD_MODE_NONE,
+    LLAMA_POOLING_TYPE_NONE,
     llama_progress_callback,
 )
 from cama.ggml.abort import AbortFlag
@@ -25,7 +26,7 @@ from cama.ggml.backend import devices
 from cama.ggml.library import address_of
 from cama.ggml.llama import llama, load_model, new_context
 
-_CACHE_TYPES = {"f16": GGML_TYPE_F16, "f32": GGML_TYPE_F32}
+CACHE_TYPES = {"f16": GGML_TYPE_F16, "f32": GGML_TYPE_F32}
 
 
 def open_model(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> int:
@@ -60,7 +61,7 @@ def open_context(
     params.flash_attn_type = (
         LLAMA_FLASH_ATTN_TYPE_DISABLED if wants_exact else LLAMA_FLASH_ATTN_TYPE_AUTO
     )
-    params.type_k = params.type_v = _CACHE_TYPES[load.cache_type]
+    params.type_k = params.type_v = CACHE_TYPES[load.cache_type]
     params.kv_unified = True
     # Layers with a sliding window keep every cell: a prefix stays usable at any length.
     params.swa_full = True
@@ -86,10 +87,19 @@ def is_recurrent(model: int) -> bool:
 
 
 def architecture(model: int) -> str:
+    return _metadata(model, "general.architecture")
+
+
+def pooling_type(model: int) -> int:
+    """What the file says of how to pool; LLAMA_POOLING_TYPE_NONE when it says nothing."""
+    value = _metadata(model, f"{architecture(model)}.pooling_type")
+    return int(value) if value.isdecimal() else LLAMA_POOLING_TYPE_NONE
+
+
+def _metadata(model: int, key: str) -> str:
+    """A short value of the file's header as text; empty where there is none."""
     buffer = ctypes.create_string_buffer(256)
-    llama().llama_model_meta_val_str(
-        model, b"general.architecture", address_of(buffer), len(buffer)
-    )
+    llama().llama_model_meta_val_str(model, key.encode(), address_of(buffer), len(buffer))
     return buffer.value.decode(errors="replace")
 
 

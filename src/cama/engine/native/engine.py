@@ -1,22 +1,24 @@
 """The native engine: plans in, logits out, over a mapped model and one pool of KV cells."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from cama.core.errors import CamaError, EngineError
 from cama.core.load import LoadOptions
-from cama.engine.base import EngineInfo, Logits, Plan, SeqId
+from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
 from cama.engine.cells import Cells
 from cama.engine.native import state
-from cama.engine.native.graphs import Graphs, Shape, max_nodes
+from cama.engine.native.embedder import Embedder
+from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import MappedWeights, bind, check_whole
 from cama.engine.native.nn import Decoder
 from cama.engine.plan_check import check_plan, check_sequence
+from cama.engine.pooling import check_texts
 from cama.engine.threads import default_threads
 from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml.abort import AbortFlag
@@ -24,12 +26,10 @@ from cama.ggml.backend import Backend, Scheduler
 from cama.gguf import GGUFFile
 
 N_SEQ_MAX = 256
-_KV_STEP = 256
-"""Attention reads cells in multiples of this: fewer graphs, and what libllama does too."""
 
 
 class NativeEngine:
-    """Implements cama.engine.base.Engine and Interruptible."""
+    """Implements cama.engine.base.Engine, Embeds and Interruptible."""
 
     def __init__(self, file: GGUFFile, load: LoadOptions, reason: str) -> None:
         check_whole(file)
@@ -53,6 +53,8 @@ class NativeEngine:
             n_threads=n_threads,
         )
         width = c.n_head_kv * c.head_dim
+        self._cache_type = load.cache_type
+        self._embedder: Embedder | None = None
         self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{width}:{load.cache_type}"
         self._cells = Cells(n_cells)
         self._storage = KVStorage(c.n_layer, n_cells, width, width, load.cache_type)
@@ -97,7 +99,7 @@ class NativeEngine:
 
     def _compute(self, plan: Plan) -> Logits:
         cells = self._cells.allocate_spans([(s.seq, len(s.tokens)) for s in plan.spans])
-        n_kv = min(self.info.n_cells, -(-self._cells.high_water // _KV_STEP) * _KV_STEP)
+        n_kv = min(self.info.n_cells, -(-self._cells.high_water // KV_STEP) * KV_STEP)
         step = self._graphs.step(Shape(len(cells), n_kv, plan.n_outputs))
         if step.is_next(plan):
             step.advance(plan, cells)
@@ -107,7 +109,7 @@ class NativeEngine:
         started = time.perf_counter()
         self._scheduler.compute(step.graph)
         self.compute_seconds += time.perf_counter() - started
-        return step.logits
+        return step.rows
 
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
         check_sequence(target, self.info)
@@ -143,6 +145,17 @@ class NativeEngine:
         self._graphs.forget()
         return length
 
+    @property
+    def pooling(self) -> Pooling:
+        return self.model.config.pooling
+
+    def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
+        check_texts(texts, self.info)
+        if self._embedder is None:  # few models that generate are also asked to embed
+            self._embedder = Embedder(self.model, self._backend, self.info, self._cache_type)
+        self._abort.clear()
+        return self._embedder.embed(texts)
+
     def interrupt(self) -> None:
         self._abort.set()
 
@@ -150,6 +163,8 @@ class NativeEngine:
         if self._closed:
             return
         self._closed = True
+        if self._embedder is not None:
+            self._embedder.close()
         self._graphs.close()
         self._scheduler.close()
         self._backend.close()

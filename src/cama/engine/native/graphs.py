@@ -1,6 +1,6 @@
 """Graphs of a model: built for a shape, reused while the shape stays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,24 +15,31 @@ from cama.ggml.backend import Scheduler
 from cama.ggml.graph import Graph
 from cama.ggml.tensor import Tensor
 
+KV_STEP = 256
+"""Attention reads cells in multiples of this: fewer graphs, and what libllama does too."""
+
 
 class Shape(NamedTuple):
-    """What a graph is built for: rows, cells that attention reads, rows of logits."""
+    """What a graph is built for: rows, cells that attention reads, rows of the result."""
 
     n_tokens: int
     n_kv: int
     n_outputs: int
 
 
+Forward = Callable[[Step], Tensor]
+"""A model as far as it is wanted: to its logits, or to its last hidden states."""
+
+
 class StepGraph:
-    """One forward pass of one shape, with its inputs and its logits as arrays once allocated.
+    """One forward pass of one shape, with its inputs and its result as arrays once allocated.
 
     Inputs keep their memory from one run to the next, so a decode step writes only what differs.
     """
 
-    def __init__(self, model: Decoder, storage: KVStorage, shape: Shape) -> None:
+    def __init__(self, forward: Forward, storage: KVStorage, shape: Shape, max_nodes: int) -> None:
         self.shape = shape
-        self.graph = Graph(max_nodes(model))
+        self.graph = Graph(max_nodes)
         i32 = _abi.GGML_TYPE_I32
         make = self.graph.input
         self._tokens = make(i32, shape.n_tokens, name="tokens")
@@ -42,11 +49,11 @@ class StepGraph:
         self._mask = make(_abi.GGML_TYPE_F16, shape.n_kv, shape.n_tokens, name="mask")
         caches = storage.layers(self._cells, self._mask, shape.n_kv)
         step = Step(self._tokens, self._positions, self._outputs, caches)
-        self._logits = self.graph.output(model(step))
+        self._result = self.graph.output(forward(step))
         self._ends: list[tuple[int, int]] = []
 
     def bind(self) -> None:
-        """Take the addresses that the scheduler has just given to inputs and logits."""
+        """Take the addresses that the scheduler has just given to inputs and result."""
         n_tokens, n_kv, n_outputs = self.shape
         self._token_ids = _flat(self._tokens)
         self._token_positions = _flat(self._positions)
@@ -57,8 +64,8 @@ class StepGraph:
         self._positions_view = self._token_positions.data
         self._cells_view = self._cell_ids.data
         self._mask_bits = self._mask_rows.view(np.uint16).reshape(-1).data
-        logits = self._logits.numpy().reshape(n_outputs, self._logits.shape[0])
-        self.logits: NDArray[np.float32] = logits.view(np.float32)
+        rows = self._result.numpy().reshape(n_outputs, self._result.shape[0])
+        self.rows: NDArray[np.float32] = rows.view(np.float32)
 
     def forget(self) -> None:
         """The cache has changed in another way than by this graph: the mask is out of date."""
@@ -105,18 +112,26 @@ def _flat(tensor: Tensor) -> NDArray[np.generic]:
 class Graphs:
     """The current graph of a model; another shape replaces it.
 
-    Decoding keeps its shape from step to step, so it rebuilds once in 256 tokens.
+    Decoding keeps its shape from step to step, so it rebuilds once in 256 tokens. ``forward`` is
+    the model itself, unless less of it is wanted.
     """
 
-    def __init__(self, model: Decoder, storage: KVStorage, scheduler: Scheduler) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        storage: KVStorage,
+        scheduler: Scheduler,
+        forward: Forward | None = None,
+    ) -> None:
         self._model = model
+        self._forward: Forward = model if forward is None else forward
         self._storage = storage
         self._scheduler = scheduler
         self._current: StepGraph | None = None
 
     def reserve(self, largest: Shape) -> None:
         """Allocate compute memory for the largest shape and check that every node has a device."""
-        step = StepGraph(self._model, self._storage, largest)
+        step = self._build(largest)
         self._scheduler.check(step.graph.nodes)
         self._scheduler.reserve(step.graph)
         step.graph.close()
@@ -125,7 +140,7 @@ class Graphs:
         """The graph of that shape, allocated and ready to be filled."""
         if self._current is None or self._current.shape != shape:
             self.close()
-            self._current = StepGraph(self._model, self._storage, shape)
+            self._current = self._build(shape)
             self._scheduler.allocate(self._current.graph)
             self._current.bind()
         return self._current
@@ -149,6 +164,9 @@ class Graphs:
             self._scheduler.compute(graph)
         finally:
             graph.close()
+
+    def _build(self, shape: Shape) -> StepGraph:
+        return StepGraph(self._forward, self._storage, shape, max_nodes(self._model))
 
     def close(self) -> None:
         if self._current is not None:

@@ -1,12 +1,13 @@
 """The decoder that most architectures share: rotary attention, gated MLP, norms before both."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from cama.core.errors import UnsupportedModel
+from cama.engine.base import Pooling
 from cama.engine.native.kvcache.storage import LayerCache
 from cama.engine.native.nn.config import BaseConfig, gguf
 from cama.engine.native.nn.layers import Embedding, Linear, RMSNorm
@@ -14,6 +15,9 @@ from cama.engine.native.nn.module import Group, Module, tied
 from cama.engine.native.nn.rope import RopeScaling, RopeStyle, Rotation
 from cama.ggml import ops
 from cama.ggml.tensor import Tensor
+
+POOLINGS: Mapping[int, Pooling] = {0: "last", 1: "mean", 3: "last"}
+"""Kinds of pooling in a file; the last token stands for the text where none is named."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class DecoderConfig(BaseConfig):
         self.rope.check()
         refusals = {
             "experts": self.n_expert > 0,
-            "pooling": self.pooling_type != 0,
+            "this kind of pooling": self.pooling_type not in POOLINGS,
             "attention that is not causal": not self.is_causal,
             "no attention heads": self.n_head <= 0 or self.n_head_kv <= 0,
             "a rotary part of a head": self.rope_dims not in (None, self.head_dim),
@@ -67,6 +71,10 @@ class DecoderConfig(BaseConfig):
         reason = next((text for text, refused in refusals.items() if refused), None)
         if reason:
             raise UnsupportedModel(f"the native {self.architecture} does not implement {reason}")
+
+    @property
+    def pooling(self) -> Pooling:
+        return POOLINGS[self.pooling_type]
 
     @property
     def n_head_kv(self) -> int:
@@ -161,6 +169,10 @@ class Decoder(Module):
 
     def __call__(self, step: Step) -> Tensor:
         """Logits [n_vocab, n_outputs]."""
+        return self.output(self.hidden(step))
+
+    def hidden(self, step: Step) -> Tensor:
+        """The last norm's result [n_embd, n_outputs]: what the logits and embeddings come from."""
         x = self.token_embd(step.tokens)
         rotate = self.rotation(step.positions)
         for block, kv in zip(self.blk, step.caches, strict=True):
@@ -168,4 +180,4 @@ class Decoder(Module):
             if block is self.blk[-1]:
                 x = step.wanted(x)
             x = x + block.mlp(block.ffn_norm(x))
-        return self.output(self.output_norm(x))
+        return self.output_norm(x)
