@@ -17,6 +17,7 @@ from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Plan
 from cama.engine.loop import Loop
 from cama.gguf import GGUFFile
+from cama.runner.protocol import RunnerConfig
 from cama.runner.worker import main
 from tests.engine.fake import FakeEngine, after
 
@@ -69,8 +70,8 @@ def _assert() -> None:
     os.abort()
 
 
-def make_loop(engine: Engine, n_parallel: int) -> Loop:
-    return Loop(engine, n_parallel)
+def make_loop(engine: Engine, config: RunnerConfig) -> Loop:
+    return Loop(engine, config.load.n_parallel)
 
 
 if __name__ == "__main__":

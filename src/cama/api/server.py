@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import FrameType
 
 import uvicorn
@@ -18,6 +19,7 @@ from cama.api.app import create_app
 from cama.api.hosts import is_loopback
 from cama.core.errors import CamaError, InvalidSetting
 from cama.core.settings import Address, Settings
+from cama.runner.handle import start_runner
 from cama.scheduler.scheduler import Scheduler
 from cama.store.store import Store
 
@@ -49,7 +51,8 @@ def serve(settings: Settings, *, idle_exit: float | None = None) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket, idle_exit: float | None) -> None:
-    scheduler = Scheduler(settings)
+    start = partial(start_runner, prefixes=settings.prefix_folder)
+    scheduler = Scheduler(settings, start=start)
     app = create_app(settings, Store.of(settings), scheduler)
     activity = Activity(app)
     server = uvicorn.Server(_config(activity))

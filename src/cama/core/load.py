@@ -1,6 +1,7 @@
 """How a model is loaded: the options that, when they change, need another runner."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 EngineChoice = Literal["auto", "native", "llama"]
@@ -39,3 +40,15 @@ class LoadOptions:
         """Cells of the shared pool, a multiple of 256 (the granularity of attention)."""
         n_ctx = self.context_for(n_ctx_train)
         return -(-(self.n_cells or n_ctx * 2) // 256) * 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrefixFolder:
+    """Where prompt prefixes are kept on disk, and which: those that took long to compute.
+
+    A second is what a user notices; a file for less would be written more often than read.
+    """
+
+    path: Path
+    max_bytes: int
+    min_seconds: float = 1.0

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from cama.core.duration import parse_duration, parse_keep_alive
 from cama.core.errors import CamaError, InvalidOption, InvalidSetting
-from cama.core.load import EngineChoice
+from cama.core.load import EngineChoice, PrefixFolder
+from cama.core.size import parse_size
 
 DEFAULT_PORT = 11434
 
@@ -152,7 +153,17 @@ class Settings:
     model_path: tuple[Path, ...] = _setting(
         "MODEL_PATH", "Folders searched for GGUF files by name.", _paths, ()
     )
+    prefix_cache: int = _setting(
+        "PREFIX_CACHE", "Size of the saved prompt prefixes on disk, such as 8GB (0: none).",
+        parse_size, 4 << 30)  # fmt: skip
     debug: bool = _setting("DEBUG", "Log more.", _boolean, False, "DEBUG")
+
+    @property
+    def prefix_folder(self) -> PrefixFolder | None:
+        """Where runners keep prefixes, if they shall."""
+        if not self.prefix_cache:
+            return None
+        return PrefixFolder(path=self.home / "cache" / "prefix", max_bytes=self.prefix_cache)
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> "Settings":

@@ -1,13 +1,14 @@
-"""Who runs and who waits: for a place, for cells, for a prompt that another request reads."""
+"""Who runs and who waits: for a place, for cells, for a prompt that is being read, for a file."""
 
 import logging
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from cama.engine.base import Engine
+from cama.engine.base import Engine, SeqId
 from cama.engine.prefix import PrefixCache
-from cama.engine.radix import common_length
+from cama.engine.radix import Tokens, common_length
+from cama.engine.saving import Saving
 from cama.engine.sequence import Request
 
 _logger = logging.getLogger(__name__)
@@ -38,11 +39,17 @@ class Admission:
     """The requests that wait, in order, and those that run: each of these holds a sequence."""
 
     def __init__(
-        self, engine: Engine, cache: PrefixCache, n_parallel: int, clock: Callable[[], float]
+        self,
+        engine: Engine,
+        cache: PrefixCache,
+        saving: Saving,
+        n_parallel: int,
+        clock: Callable[[], float],
     ) -> None:
         self.running: list[Request] = []
         self._engine = engine
         self._cache = cache
+        self._saving = saving
         self._n_parallel = n_parallel
         self._clock = clock
         self._waiting: deque[Request] = deque()
@@ -60,6 +67,7 @@ class Admission:
         requests = [*self.running, *self._waiting]
         for request in requests:
             request.seq = None
+            self._saving.forget(request)
         self.running.clear()
         self._waiting.clear()
         self._leads.clear()
@@ -72,12 +80,12 @@ class Admission:
         hopeless = []
         while (request := self._next()) is not None:
             if self._start(request):
-                self._waiting.remove(request)
+                self._remove(request)
                 self.running.append(request)
             elif self.running:
                 self._is_full = True
             else:
-                self._waiting.remove(request)
+                self._remove(request)
                 hopeless.append(request)
         return hopeless
 
@@ -88,23 +96,23 @@ class Admission:
         return next((r for r in self._waiting if not self._is_held_back(r)), None)
 
     def _is_held_back(self, request: Request) -> bool:
-        """Whether somebody who runs is reading what ``request`` would read as well."""
+        """Whether somebody who runs, or a file, will spare ``request`` much of its prompt."""
         lead = self._leads.get(request)
-        if lead is not None and lead.is_reading:
+        if self._saving.is_reading(request) or (lead is not None and lead.is_reading):
             return True
-        lead = self._find_lead(request)
-        if lead is None:
-            self._leads.pop(request, None)
-        else:
+        self._publish()
+        tokens = request.history()
+        lead = self._find_lead(request, tokens)
+        if lead is not None:
             self._leads[request] = lead
-        return lead is not None
+            return True
+        self._leads.pop(request, None)
+        return self._saving.seek(request, tokens)
 
-    def _find_lead(self, request: Request) -> _Lead | None:
+    def _find_lead(self, request: Request, tokens: Tokens) -> _Lead | None:
         readers = [r for r in self.running if r.pending > 1 and r.key == request.key]
         if not readers or not self._cache.resumes_anywhere:
             return None
-        self._publish()
-        tokens = request.history()
         common, reader = max(
             ((common_length(r.history(), tokens[:-1]), r) for r in readers), key=lambda c: c[0]
         )
@@ -114,10 +122,14 @@ class Admission:
     def _start(self, request: Request) -> bool:
         self._publish()
         tokens = request.history()
+        promised = sum(other.pending + _RESERVE for other in self.running)
+        n_restored = self._saving.n_cells(request)
+        if n_restored and not self._free_up(promised + n_restored) and self.running:
+            return False
+        n_restored = self._saving.restore(request, tokens)
         claim = self._cache.claim(request.key, tokens)
         if claim.seq is None:
             return False
-        promised = sum(other.pending + _RESERVE for other in self.running)
         if not self._free_up(promised + len(tokens) - claim.length):
             self._cache.keep(claim.seq, tokens[: claim.length])
             return False
@@ -125,7 +137,13 @@ class Admission:
         if request.started is None:
             request.started = self._clock()
             request.cached_tokens, request.miss = claim.length, claim.miss
+            request.restored_tokens = min(n_restored, claim.length)
         return True
+
+    def _remove(self, request: Request) -> None:
+        self._waiting.remove(request)
+        self._leads.pop(request, None)
+        self._saving.forget(request)
 
     def _publish(self) -> None:
         """Tell the cache what running requests have evaluated since it was told last."""
@@ -172,14 +190,16 @@ class Admission:
 
     # Ends
 
-    def leave(self, request: Request) -> None:
-        """A running request is over; what was computed for it stays for others."""
-        assert request.seq is not None
+    def leave(self, request: Request) -> tuple[SeqId, Tokens]:
+        """A running request is over; what was computed for it stays for others, in a sequence."""
+        seq = request.seq
+        assert seq is not None
         tokens = request.reusable()
         if len(tokens) < request.n_cached:
-            tokens = tokens[: self._cache.cut(request.seq, len(tokens))]
-        self._cache.keep(request.seq, tokens)
+            tokens = tokens[: self._cache.cut(seq, len(tokens))]
+        self._cache.keep(seq, tokens)
         self._stop(request)
+        return seq, tokens
 
     def drop(self, request: Request) -> None:
         """A running request failed: the state of its sequence is unknown, nothing of it stays."""
@@ -190,10 +210,9 @@ class Admission:
     def forget(self, request: Request) -> None:
         """A request is no longer wanted, wherever it is."""
         if request.seq is not None:
-            self.leave(request)
+            self._saving.save(request, *self.leave(request))
         elif request in self._waiting:
-            self._waiting.remove(request)
-            self._leads.pop(request, None)
+            self._remove(request)
             self.retry()
 
     def retry(self) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
+from typing import TypeVar
 
 from cama.core.errors import (
     CacheFull,
@@ -14,15 +15,21 @@ from cama.core.errors import (
     Interrupted,
     InvalidRequest,
     RunnerError,
+    Unsupported,
 )
 from cama.core.generation import Event, FinishReason, Generation
 from cama.engine.admission import Admission
 from cama.engine.base import Engine, Interruptible, Logits, Plan
 from cama.engine.batcher import make_plan
+from cama.engine.embedding import EmbeddingQueue, EmbeddingSink, Job
 from cama.engine.prefix import PrefixCache
+from cama.engine.prefix_store import PrefixStore
+from cama.engine.saving import Saving
 from cama.engine.sequence import Request, Sink, request_builder
 
 _logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 
 class Loop:
@@ -38,17 +45,25 @@ class Loop:
         self,
         engine: Engine,
         n_parallel: int | None = None,
+        store: PrefixStore | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """At most ``n_parallel`` requests run at the same time; without it, all that fit."""
+        """At most ``n_parallel`` requests run at the same time; without it, all that fit.
+
+        ``store`` keeps prefixes on disk; ``run`` closes it at its end.
+        """
         self._engine = engine
         self._clock = clock
         self._piece = engine.tokenizer.piece
         self._end_of_generation = engine.tokenizer.end_of_generation
         self._build = request_builder(engine)
         self._cache = PrefixCache(engine)
-        self._admission = Admission(engine, self._cache, n_parallel or engine.info.n_seq_max, clock)
+        self._saving = Saving(engine, self._cache, store, self._post)
+        self._admission = Admission(
+            engine, self._cache, self._saving, n_parallel or engine.info.n_seq_max, clock
+        )
+        self._embeddings = EmbeddingQueue(engine, clock)
         self._turn = 0
 
         self._lock = threading.Lock()  # guards the four below
@@ -66,6 +81,8 @@ class Loop:
     ) -> None:
         """Generate from ``tokens``. What is wrong with them goes to the sink, as an error."""
         try:
+            if not self._engine.info.generates:
+                raise Unsupported("the model embeds text, it does not continue it")
             request = self._build(request_id, tokens, generation, sink)
             request.submitted = self._clock()
             self._register(request)
@@ -73,6 +90,17 @@ class Loop:
             self._post(partial(_refuse, sink, error))
         else:
             self._post(partial(self._enqueue, request))
+
+    def submit_embedding(
+        self, request_id: str, texts: Sequence[Sequence[int]], sink: EmbeddingSink
+    ) -> None:
+        """Turn texts into vectors, beside what is generated. What is wrong goes to the sink."""
+        try:
+            job = self._embeddings.open(request_id, texts, sink)
+        except CamaError as error:
+            self._post(partial(_refuse, sink, error))
+        else:
+            self._post(partial(self._enqueue_embedding, job))
 
     def cancel(self, request_id: str) -> None:
         """The answer is no longer wanted; an unknown id is ignored.
@@ -83,6 +111,8 @@ class Loop:
             request = self._requests.get(request_id)
         if request:
             self._cancel(request)
+        elif self._embeddings.cancel(request_id):
+            self._interrupt()
 
     def stop(self) -> None:
         """End ``run`` soon; requests that are not finished get an error."""
@@ -140,6 +170,7 @@ class Loop:
             problem = RunnerError("the model was unloaded before the answer was complete")
         finally:
             self._close(problem)
+            self._saving.close()
 
     def step(self) -> bool:
         """One forward pass, and what follows from it; False when there was nothing to do."""
@@ -147,8 +178,11 @@ class Loop:
         for request in self._admission.admit():
             self._end(request, CacheFull("the cache is too small for the prompt"))
         running = self._admission.running
+        has_embedded = self._embeddings.step(
+            generating=bool(running), was_asked_for=self._was_asked_for
+        )
         if not running:
-            return False
+            return has_embedded
         self._turn += 1
         self._admission.make_room()
         budget = min(self._engine.info.n_batch, max(self._engine.free_cells, 1))
@@ -175,10 +209,16 @@ class Loop:
             return
         self._admission.add(request)
 
+    def _enqueue_embedding(self, job: Job) -> None:
+        self._embeddings.add(job)
+        if self._closed:
+            self._embeddings.close(self._closed)
+
     def _close(self, problem: RunnerError) -> None:
         with self._lock:
             self._closed = problem
         self._read_inbox()
+        self._embeddings.close(problem)
         for request in self._admission.clear():
             self._end(request, problem)
 
@@ -203,12 +243,13 @@ class Loop:
 
     def _advance(self, parts: list[tuple[Request, int]], rows: Logits, started: float) -> None:
         now = self._clock()
-        seconds = now - started
+        seconds, n_tokens = now - started, sum(n for _, n in parts)
         ready = []
         for request, n in parts:
             request.n_cached += n
             if n > 1:
                 request.prefill_seconds += seconds
+                self._saving.measure(n, seconds * n / n_tokens)
             else:
                 request.decode_seconds += seconds
             if not request.pending:
@@ -248,8 +289,9 @@ class Loop:
     # Ends of requests
 
     def _finish(self, request: Request, reason: FinishReason) -> None:
-        self._admission.leave(request)
+        seq, tokens = self._admission.leave(request)
         self._end(request, request.finish(reason, self._clock()))
+        self._saving.save(request, seq, tokens)
 
     def _fail(self, request: Request, error: EngineError) -> None:
         self._admission.drop(request)
@@ -274,7 +316,7 @@ def _sample(request: Request, row: Logits) -> int | EngineError:
         request.sampling_seconds += time.perf_counter() - started
 
 
-def _deliver(sink: Sink, event: Event | CamaError) -> bool:
+def _deliver(sink: Callable[[_T], None], event: _T) -> bool:
     try:
         sink(event)
     except Exception:
@@ -283,7 +325,7 @@ def _deliver(sink: Sink, event: Event | CamaError) -> bool:
     return True
 
 
-def _refuse(sink: Sink, error: CamaError) -> None:
+def _refuse(sink: Callable[[CamaError], None], error: CamaError) -> None:
     _deliver(sink, error)
 
 

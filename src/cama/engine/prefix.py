@@ -92,13 +92,13 @@ class PrefixCache:
         over. Where the cache cannot be resumed at that token, it can at the end of a sequence.
         """
         node, length = point
-        if length == node.end and length:
+        if not length:
+            return
+        if length == node.end:
             yield from ((seq, length) for seq in node.ends & self._idle)
-            yield from ((seq, length) for seq in node.ends - self._idle)
-        if length and self.resumes_anywhere:
+        if self.resumes_anywhere:
             yield from ((seq, length) for seq in islice(node.below(), _MAX_SOURCES))
-        while node.parent is not None:
-            node = node.parent
+        for node in point.path():
             if node.end:
                 yield from ((seq, node.end) for seq in node.ends)
 

@@ -93,6 +93,13 @@ class Point(NamedTuple, Generic[End]):
         """No text that was entered goes on from here."""
         return self.length == self.node.end and self.node.is_leaf
 
+    def path(self) -> Iterator[Node[End]]:
+        """The nodes that the text passes wholly, the deepest first, the root last."""
+        node = self.node if self.length == self.node.end else self.node.parent
+        while node is not None:
+            yield node
+            node = node.parent
+
 
 class RadixTree(Generic[End]):
     """Texts by their beginnings, a tree for each key. Every leaf has an end."""

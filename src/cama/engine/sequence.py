@@ -90,6 +90,7 @@ class Request:
     n_cached: int = 0
     cancelled: bool = False
     was_shifted: bool = False
+    was_sought: bool = False
     cached_tokens: int = 0
     restored_tokens: int = 0
     miss: Miss = Miss()

@@ -6,6 +6,7 @@ from pathlib import Path
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine
 from cama.runner.engine_thread import GenerationLoop
+from cama.runner.protocol import RunnerConfig
 from cama.runner.worker import main
 
 
@@ -15,10 +16,15 @@ def _open_engine(path: Path, load: LoadOptions, progress: Callable[[float], None
     return open_engine(path, load, progress)
 
 
-def _make_loop(engine: Engine, n_parallel: int) -> GenerationLoop:
+def _make_loop(engine: Engine, config: RunnerConfig) -> GenerationLoop:
     from cama.engine.loop import Loop
+    from cama.engine.prefix_store import PrefixStore, identity
 
-    return Loop(engine, n_parallel)
+    store = None
+    if config.prefixes is not None:
+        name = identity(config.model_path, engine.info, config.load)
+        store = PrefixStore(config.prefixes, name)
+    return Loop(engine, config.load.n_parallel, store)
 
 
 if __name__ == "__main__":

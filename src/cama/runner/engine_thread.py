@@ -38,8 +38,7 @@ class GenerationLoop(Protocol):
     def stop(self) -> None: ...
 
 
-MakeLoop = Callable[[Engine, int], GenerationLoop]
-"""Makes the loop of an engine, for so many requests at the same time."""
+MakeLoop = Callable[[Engine, RunnerConfig], GenerationLoop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,7 @@ class EngineThread(threading.Thread):
         path = self._config.model_path
         engine = self._open_engine(path, self._config.load, self._progress)
         info = describe(path, engine, time.monotonic() - started)
-        return Ready(engine, self._make_loop(engine, self._config.load.n_parallel), info)
+        return Ready(engine, self._make_loop(engine, self._config), info)
 
     def _publish(self, ready: Ready) -> None:
         self._ready = ready

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from cama.core.errors import LoadFailed, RunnerCrashed, from_dict
 from cama.core.generation import Event, Finish, Generation
+from cama.core.load import PrefixFolder
 from cama.core.model import ModelSpec
 from cama.runner.http import Disconnected, Endpoint
 from cama.runner.process import ChildProcess
@@ -119,6 +120,7 @@ async def start_runner(
     *,
     load_timeout: float,
     debug: bool = False,
+    prefixes: PrefixFolder | None = None,
     progress: Callable[[float], None] | None = None,
     command: list[str] | None = None,
 ) -> Runner:
@@ -126,10 +128,15 @@ async def start_runner(
 
     ``load_timeout`` bounds the seconds in which the load makes no progress; 0 or less is no bound.
     Raises LoadFailed, or what the child reports (InvalidModelFile, UnsupportedModel ...). No
-    process is left behind. ``command`` replaces the command line of the child.
+    process is left behind. ``prefixes`` is where it keeps prompts that took long to read.
+    ``command`` replaces the command line of the child.
     """
     config = RunnerConfig(
-        model_path=spec.path, load=spec.load, secret=secrets.token_urlsafe(32), debug=debug
+        model_path=spec.path,
+        load=spec.load,
+        secret=secrets.token_urlsafe(32),
+        debug=debug,
+        prefixes=prefixes,
     )
     async with AsyncExitStack() as stack:
         child = await ChildProcess.start(config, command)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from cama.core.errors import RunnerError
 from cama.core.generation import Chunk, Constraint, Event, Finish, Generation, Sampling
-from cama.core.load import LoadOptions
+from cama.core.load import LoadOptions, PrefixFolder
 
 SECRET_HEADER = "x-cama-secret"
 
@@ -35,9 +35,13 @@ class RunnerConfig:
     load: LoadOptions
     secret: str
     debug: bool = False
+    prefixes: PrefixFolder | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"model_path": str(self.model_path)}
+        data = asdict(self) | {"model_path": str(self.model_path)}
+        if self.prefixes is not None:
+            data["prefixes"]["path"] = str(self.prefixes.path)
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "RunnerConfig":
@@ -46,6 +50,7 @@ class RunnerConfig:
             load=LoadOptions(**data["load"]),
             secret=data["secret"],
             debug=data["debug"],
+            prefixes=data["prefixes"] and _prefix_folder(data["prefixes"]),
         )
 
 
@@ -73,6 +78,10 @@ class RunnerInfo:
     eos_text: str
     load_seconds: float
     rss_bytes: int
+
+
+def _prefix_folder(data: Mapping[str, Any]) -> PrefixFolder:
+    return PrefixFolder(**{**data, "path": Path(data["path"])})
 
 
 def generation_to_json(generation: Generation) -> dict[str, Any]:

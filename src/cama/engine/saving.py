@@ -1,0 +1,154 @@
+"""The loop's side of saved prefixes: which to look for, when to put one back, when to save one."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from cama.core.errors import CacheFull, EngineError
+from cama.engine.base import Engine, SeqId
+from cama.engine.prefix import PrefixCache
+from cama.engine.prefix_store import PrefixStore, Saved
+from cama.engine.radix import Tokens
+from cama.engine.sequence import Request
+
+_logger = logging.getLogger(__name__)
+
+_MEMORY_TOKENS = 4096
+"""Tokens over which the speed of reading prompts is averaged."""
+
+Post = Callable[[Callable[[], None]], None]
+"""Has the engine thread do something."""
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    """A file that is being read; ``state`` stays None when it turns out to be of no use."""
+
+    saved: Saved
+    requests: set[Request] = field(default_factory=set)
+    is_done: bool = False
+    state: bytes | None = None
+
+
+class Saving:
+    """Saved prefixes of one engine; without a ``store`` it does nothing.
+
+    A request whose prompt a file would spare much of waits until the file is read and verified on
+    another thread; others go on meanwhile. The engine thread only copies: what is saved out of the
+    cache, what is restored into it.
+    """
+
+    def __init__(
+        self, engine: Engine, cache: PrefixCache, store: PrefixStore | None, post: Post
+    ) -> None:
+        self._engine = engine
+        self._cache = cache
+        self._store = store
+        self._post = post
+        self._reads: dict[Saved, _Read] = {}
+        self._waiting: dict[Request, tuple[_Read, int]] = {}  # and tokens that the file spares
+        self._seconds = 0.0
+        self._n_tokens = 0.0
+
+    # Restoring
+
+    def is_reading(self, request: Request) -> bool:
+        """Whether ``request`` waits for a file."""
+        waits = self._waiting.get(request)
+        return waits is not None and not waits[0].is_done
+
+    def seek(self, request: Request, tokens: Tokens) -> bool:
+        """Look for a file that spares much of ``tokens``, once; True when it is being read."""
+        if self._store is None or request.was_sought:
+            return False
+        request.was_sought = True
+        n_cached = self._cache.match(request.key, tokens)
+        ends_only = not self._cache.resumes_anywhere
+        found = self._store.find(request.key, tokens, n_cached, ends_only=ends_only)
+        if found is None or not self._has_room(found[0]):
+            return False
+        saved, length = found
+        read = self._reads.get(saved)
+        if read is None:
+            read = self._reads[saved] = _Read(saved)
+            self._store.read(saved, tokens, lambda state: self._post(partial(_end, read, state)))
+        read.requests.add(request)
+        self._waiting[request] = read, length
+        return True
+
+    def _has_room(self, saved: Saved) -> bool:
+        """No more states are held in memory than the cache would take."""
+        n_held = sum(other.n_tokens for other in self._reads if other != saved)
+        return n_held + saved.n_tokens <= self._engine.info.n_cells
+
+    def n_cells(self, request: Request) -> int:
+        """Cells that :meth:`restore` takes for a moment."""
+        waits = self._waiting.get(request)
+        return waits[0].saved.n_tokens if waits and waits[0].state else 0
+
+    def restore(self, request: Request, tokens: Tokens) -> int:
+        """Put what was read for ``request`` into the cache, as an idle prefix; returns its length.
+
+        The file is longer than that where the text in it goes on in another way.
+        """
+        waits = self._waiting.get(request)
+        if waits is None:
+            return 0
+        read, length = waits
+        self.forget(request)
+        is_useful = self._cache.match(request.key, tokens) < length
+        if read.state is None:
+            return 0
+        if not is_useful:  # another request has put it there
+            return length
+        try:
+            return self._cache.restore(request.key, tokens[:length], read.state)
+        except CacheFull as error:
+            _logger.debug("no room for a saved prefix: %s", error)
+        except EngineError as error:
+            assert self._store is not None
+            self._store.reject(read.saved, error.message)
+        return 0
+
+    def forget(self, request: Request) -> None:
+        """The request needs its file no more."""
+        waits = self._waiting.pop(request, None)
+        if waits is None:
+            return
+        read, _ = waits
+        read.requests.remove(request)
+        if not read.requests:
+            del self._reads[read.saved]
+
+    # Saving
+
+    def measure(self, n_tokens: int, seconds: float) -> None:
+        """So many tokens of a prompt were evaluated in so many seconds."""
+        self._n_tokens += n_tokens
+        self._seconds += seconds
+        if self._n_tokens > _MEMORY_TOKENS:
+            self._n_tokens /= 2
+            self._seconds /= 2
+
+    def save(self, request: Request, seq: SeqId, tokens: Tokens) -> None:
+        """Save what ``request`` left in ``seq``, if it took long to compute."""
+        if self._store is None or not self._n_tokens or not self._cache.is_idle(seq):
+            return
+        seconds_per_token = self._seconds / self._n_tokens
+        if not self._store.wants(request.key, tokens, seconds_per_token):
+            return
+        try:
+            state = self._engine.save(seq, len(tokens))
+        except EngineError as error:
+            _logger.debug("a prefix of %d tokens cannot be saved: %s", len(tokens), error)
+        else:
+            self._store.save(request.key, tokens, state, seconds_per_token)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+
+def _end(read: _Read, state: bytes | None) -> None:
+    read.is_done, read.state = True, state
