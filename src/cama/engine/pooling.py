@@ -9,6 +9,9 @@ from cama.engine.base import EngineInfo, Plan, SeqId, Span
 
 Text = Sequence[int]
 
+MAX_TEXTS = 64
+"""Texts in one pass; more of them would hardly make it faster."""
+
 
 def check_texts(texts: Sequence[Text], info: EngineInfo) -> None:
     """Raise EngineError for what would read outside of the native library's tables."""

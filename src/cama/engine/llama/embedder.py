@@ -10,7 +10,7 @@ from cama.core.load import LoadOptions
 from cama.engine.base import Plan, Pooling, Vectors
 from cama.engine.llama.batch import Batch
 from cama.engine.llama.model import CACHE_TYPES, is_recurrent, pooling_type
-from cama.engine.pooling import Text, batches, passes
+from cama.engine.pooling import MAX_TEXTS, Text, batches, passes
 from cama.ggml._llama_abi import (
     LLAMA_FLASH_ATTN_TYPE_AUTO,
     LLAMA_FLASH_ATTN_TYPE_DISABLED,
@@ -22,9 +22,6 @@ from cama.ggml._llama_abi import (
 )
 from cama.ggml.abort import AbortFlag
 from cama.ggml.llama import llama, new_context
-
-MAX_TEXTS = 64
-"""Texts in one pass; more of them would hardly make it faster."""
 
 _LONG = 2048
 """From here on a table of attention scores per head is too large to keep: flash attention."""

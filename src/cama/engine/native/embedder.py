@@ -11,11 +11,8 @@ from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.nn import Decoder
-from cama.engine.pooling import Text, batches, passes
+from cama.engine.pooling import MAX_TEXTS, Text, batches, passes
 from cama.ggml.backend import Backend, Scheduler
-
-_MAX_TEXTS = 64
-"""Texts in one pass; more of them would hardly make it faster."""
 
 
 class Embedder:
@@ -36,14 +33,14 @@ class Embedder:
         self._storage = KVStorage(c.n_layer, self._n_cells, width, width, cache_type)
         self._scheduler = Scheduler([backend], max_nodes(model))
         self._graphs = Graphs(model, self._storage, self._scheduler, model.hidden)
-        n_outputs = info.n_batch if self._is_mean else min(info.n_batch, _MAX_TEXTS)
+        n_outputs = info.n_batch if self._is_mean else min(info.n_batch, MAX_TEXTS)
         self._graphs.reserve(Shape(info.n_batch, self._n_cells, n_outputs))
 
     def embed(self, texts: Sequence[Text]) -> Vectors:
         """One row per text. Raises Interrupted and EngineError."""
         vectors = np.zeros((len(texts), self._n_embd), np.float32)
         done = 0
-        for batch in batches(texts, self._n_batch, _MAX_TEXTS):
+        for batch in batches(texts, self._n_batch, MAX_TEXTS):
             self._embed(batch, vectors[done : done + len(batch)])
             done += len(batch)
         return vectors
