@@ -3,6 +3,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cama.core.generation import Chunk, Logprob
 from tests.api.conftest import Create, lines
 from tests.api.fakes import FakeRunner, FakeScheduler, finish, runner_info
 
@@ -228,7 +229,6 @@ async def test_chat_refuses_a_bad_think_value(
     "field",
     [
         {"tools": [{"type": "function", "function": {"name": "f"}}]},
-        {"logprobs": True},
         {"messages": [{"role": "user", "content": "Hi", "images": ["aGk="]}]},
     ],
 )
@@ -238,6 +238,15 @@ async def test_chat_refuses_what_this_version_lacks(
     status, error = await error_of(api, **({"messages": [USER]} | field))
     assert status == 400
     assert error.endswith("is not supported by this version of Cama")
+
+
+async def test_chat_gives_logprobs(api: httpx.AsyncClient, runner: FakeRunner) -> None:
+    scored = Logprob(token=1, piece=b"Hi", logprob=-0.5)
+    runner.script = [Chunk(text="Hi", n_tokens=1, logprobs=(scored,)), finish()]
+    first, _ = lines(await ask(api, USER, logprobs=True, stream=True))
+    assert first["logprobs"] == [{"token": "Hi", "logprob": -0.5, "bytes": [72, 105]}]
+    whole = (await ask(api, USER, logprobs=True)).json()
+    assert whole["logprobs"] == first["logprobs"]
 
 
 async def test_chat_accepts_empty_tools(api: httpx.AsyncClient) -> None:

@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 from cama.core.errors import LoadFailed, QueueFull
-from cama.core.generation import Chunk
+from cama.core.generation import Chunk, Logprob
 from tests.api.conftest import Create, lines
 from tests.api.fakes import BOS_ID, FakeRunner, FakeScheduler, finish, runner_info
 
@@ -272,8 +272,6 @@ async def test_generate_tells_the_template_not_to_think(
         {"images": ["aGk="]},
         {"suffix": "end"},
         {"template": "{{ .Prompt }}"},
-        {"logprobs": True},
-        {"top_logprobs": 3},
     ],
 )
 async def test_generate_refuses_what_this_version_lacks(
@@ -291,6 +289,61 @@ async def test_generate_accepts_the_absence_of_what_it_lacks(api: httpx.AsyncCli
 
 async def test_generate_refuses_a_number_of_logprobs_out_of_range(api: httpx.AsyncClient) -> None:
     assert await error_of(api, top_logprobs=21) == (400, "top_logprobs must be between 0 and 20")
+
+
+def scored(text: str, logprob: float, *top: Logprob) -> Logprob:
+    return Logprob(token=1, piece=text.encode("latin-1"), logprob=logprob, top=top)
+
+
+CAFE = [
+    Chunk(text="caf", n_tokens=1, logprobs=(scored("caf", -0.5, scored("tea", -0.25)),)),
+    Chunk(text="é", n_tokens=2, logprobs=(scored("\xc3", -1.0), scored("\xa9", 0.0))),
+    Chunk(text="", n_tokens=1, logprobs=(scored("", -2.0),)),
+]
+CAFE_LOGPROBS = [
+    {
+        "token": "caf",
+        "logprob": -0.5,
+        "bytes": [99, 97, 102],
+        "top_logprobs": [{"token": "tea", "logprob": -0.25, "bytes": [116, 101, 97]}],
+    },
+    {"token": "\ufffd", "logprob": -1.0, "bytes": [195]},
+    {"token": "\ufffd", "logprob": 0.0, "bytes": [169]},
+    {"token": "", "logprob": -2.0, "bytes": []},
+]
+
+
+async def test_generate_streams_logprobs_with_their_text(
+    api: httpx.AsyncClient, runner: FakeRunner
+) -> None:
+    runner.script = [*CAFE, finish()]
+    response = await ask(api, logprobs=True, top_logprobs=1, stream=True)
+    *chunks, last = lines(response)
+    assert [chunk["logprobs"] for chunk in chunks] == [
+        CAFE_LOGPROBS[:1],
+        CAFE_LOGPROBS[1:3],
+        CAFE_LOGPROBS[3:],
+    ]
+    assert "logprobs" not in last
+    assert runner.generations[0].logprobs == 1
+
+
+async def test_generate_joins_logprobs_of_a_whole_answer(
+    api: httpx.AsyncClient, runner: FakeRunner
+) -> None:
+    runner.script = [*CAFE, finish()]
+    body = (await ask(api, logprobs=True)).json()
+    assert (body["response"], body["logprobs"]) == ("café", CAFE_LOGPROBS)
+    assert runner.generations[0].logprobs == 0
+
+
+async def test_generate_gives_no_logprobs_that_were_not_asked_for(
+    api: httpx.AsyncClient, runner: FakeRunner
+) -> None:
+    assert all(
+        "logprobs" not in line for line in lines(await ask(api, top_logprobs=3, stream=True))
+    )
+    assert runner.generations[0].logprobs == -1
 
 
 async def test_generate_shows_the_rendered_prompt(

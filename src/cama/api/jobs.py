@@ -14,7 +14,7 @@ from cama.api.services import Services
 from cama.api.streaming import Answer
 from cama.api.templates import template_of
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
-from cama.core.generation import Finish, Generation
+from cama.core.generation import Chunk, Finish, Generation
 from cama.core.model import ModelSpec
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
@@ -35,11 +35,7 @@ def refuse_missing(body: Common, **fields: Any) -> None:
     """
     if not 0 <= body.top_logprobs <= _MAX_TOP_LOGPROBS:
         raise InvalidRequest(f"top_logprobs must be between 0 and {_MAX_TOP_LOGPROBS}")
-    asked = {
-        "logprobs": body.logprobs or body.top_logprobs > 0,
-        **fields,
-    }
-    for name, value in asked.items():
+    for name, value in fields.items():
         if value:
             raise Unsupported(f"{name} is not supported by this version of Cama", field=name)
 
@@ -126,8 +122,8 @@ class Job:
                 return
             run = _Run(runner, prompt, self._generation(options, prompt, runner))
             async with aclosing(run.pieces()) as pieces:
-                async for text in pieces:
-                    yield self.replies.chunk(text)
+                async for piece in pieces:
+                    yield self.replies.chunk(piece.text, piece.logprobs)
             metrics = Metrics(
                 finish=run.finish,
                 total_seconds=time.perf_counter() - self.arrived,
@@ -159,7 +155,13 @@ class Job:
             shift=self.body.shift,
             add_special=prompt.add_special,
             constraint=self.body.format,
+            logprobs=_logprobs(self.body),
         )
+
+
+def _logprobs(body: Common) -> int:
+    """``top_logprobs`` alone asks for nothing."""
+    return body.top_logprobs if body.logprobs else -1
 
 
 class _Run:
@@ -173,15 +175,15 @@ class _Run:
         self._generation = generation
         self._texts: list[str] = []
 
-    async def pieces(self) -> AsyncGenerator[str, None]:
+    async def pieces(self) -> AsyncGenerator[Chunk, None]:
         async with aclosing(self._runner.generate(self._generation)) as events:
             async for event in events:
                 if isinstance(event, Finish):
                     self.finish = event
                     return
-                if event.text:
+                if event.text or event.logprobs:
                     self._texts.append(event.text)
-                    yield event.text
+                    yield event
         raise RunnerError("the model runner ended an answer without saying why")
 
     async def context(self) -> list[int] | None:

@@ -61,6 +61,10 @@ class Generation:
     ``add_special``: put the model's own BOS in front where the model wants one.
     ``adapter`` and ``tenant`` are opaque; prompts share a prefix only where both are equal.
     An answer cut at ``num_predict`` or at a stop string need not match its ``constraint``.
+    ``logprobs``: -1 gives none, 0 the log-probability of each token of the answer, n those of the n
+    most probable tokens in its place as well. ``echo`` gives them for the prompt too: each token
+    but the first, given those before it. What is taken from the cache has no logits, so such a
+    prompt is computed in full.
     """
 
     prompt: str | tuple[int, ...]
@@ -74,14 +78,41 @@ class Generation:
     adapter: str = ""
     tenant: str = ""
     constraint: Constraint | None = None
+    logprobs: int = -1
+    echo: bool = False
+
+
+LEAST_LOGPROB = -9999.0
+"""Stands for what is lower, minus infinity above all, which JSON cannot say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logprob:
+    """How probable a token was: the natural logarithm of the softmax over the model's own logits.
+
+    That is before bias, penalties, constraint, temperature and truncation. ``piece`` are the bytes
+    that the token adds to the text; ``top`` are the most probable tokens in its place, best first,
+    and it need not be one of them.
+    """
+
+    token: int
+    piece: bytes
+    logprob: float
+    top: tuple["Logprob", ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """A piece of the answer, made of ``n_tokens``: whole characters, no part of a stop string."""
+    """A piece of the answer, made of ``n_tokens``: whole characters, no part of a stop string.
+
+    ``logprobs`` are those of the tokens whose text begins here; tokens that a stop string removes
+    have none, nor has the end. ``prompt_logprobs`` come in order before any text.
+    """
 
     text: str
     n_tokens: int
+    logprobs: tuple[Logprob, ...] = ()
+    prompt_logprobs: tuple[Logprob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

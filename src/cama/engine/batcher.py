@@ -34,16 +34,17 @@ def make_plan(
 ) -> tuple[list[tuple[Request, int]], Plan]:
     """The plan of the next pass, and how many tokens of each request it evaluates.
 
-    A request whose pending tokens are all in the plan gets one row of logits, in the same order.
+    A request whose pending tokens are all in the plan gets one row of logits, in the same order;
+    one that scores its prompt gets more.
     """
-    pending = [request.pending for request in running]
+    pending = [request.next_pending for request in running]
     shares = allot(pending, budget, turn)
     spans, parts = [], []
-    for request, n, n_pending in zip(running, shares, pending, strict=True):
+    for request, n in zip(running, shares, strict=True):
         if n:
             assert request.seq is not None
             start = request.n_cached
             tokens = request.tokens[start : start + n]
-            spans.append(Span(request.seq, start, tokens, int(n == n_pending)))
+            spans.append(Span(request.seq, start, tokens, request.n_outputs(n)))
             parts.append((request, n))
     return parts, Plan(tuple(spans))

@@ -24,6 +24,7 @@ from cama.engine.batcher import make_plan
 from cama.engine.embedding import EmbeddingQueue, EmbeddingSink, Job
 from cama.engine.prefix import PrefixCache
 from cama.engine.prefix_store import PrefixStore
+from cama.engine.reader import Outcome, Reader
 from cama.engine.saving import Saving
 from cama.engine.sequence import Request, Sink, request_builder
 
@@ -55,8 +56,7 @@ class Loop:
         """
         self._engine = engine
         self._clock = clock
-        self._piece = engine.tokenizer.piece
-        self._end_of_generation = engine.tokenizer.end_of_generation
+        self._reader = Reader(engine.tokenizer)
         self._build = request_builder(engine)
         self._cache = PrefixCache(engine)
         self._saving = Saving(engine, self._cache, store, self._post)
@@ -190,7 +190,7 @@ class Loop:
         started = self._clock()
         rows = self._forward(parts, plan)
         if rows is not None:
-            self._advance(parts, rows, started)
+            self._advance(parts, plan, rows, started)
         return True
 
     def check_integrity(self) -> None:
@@ -241,10 +241,11 @@ class Loop:
             self._abortable = frozenset()
         return None
 
-    def _advance(self, parts: list[tuple[Request, int]], rows: Logits, started: float) -> None:
+    def _advance(
+        self, parts: list[tuple[Request, int]], plan: Plan, rows: Logits, started: float
+    ) -> None:
         now = self._clock()
-        seconds, n_tokens = now - started, sum(n for _, n in parts)
-        ready = []
+        seconds, n_tokens = now - started, plan.n_tokens
         for request, n in parts:
             request.n_cached += n
             if n > 1:
@@ -252,24 +253,25 @@ class Loop:
                 self._saving.measure(n, seconds * n / n_tokens)
             else:
                 request.decode_seconds += seconds
-            if not request.pending:
-                ready.append(request)
+            if not (request.pending or request.n_eval):
+                request.first_token = now
         # All rows are read before anything below touches the engine, whose memory they are.
-        tokens = [_sample(request, row) for request, row in zip(ready, rows, strict=True)]
-        for request, token in zip(ready, tokens, strict=True):
-            if isinstance(token, EngineError):
-                self._fail(request, token)
-            else:
-                self._extend(request, token, now)
+        outcomes = []
+        for (request, _), span in zip(parts, plan.spans, strict=True):
+            if span.n_outputs:
+                outcomes.append(self._reader.read(request, rows[: span.n_outputs]))
+                rows = rows[span.n_outputs :]
+        for outcome in outcomes:
+            self._apply(outcome)
 
-    def _extend(self, request: Request, token: int, now: float) -> None:
-        if not request.n_eval:
-            request.first_token = now
-        text, reason = request.push(token, self._piece, self._end_of_generation)
-        if text:
-            self._emit(request, request.chunk(text))
-        if reason:
-            self._finish(request, reason)
+    def _apply(self, outcome: Outcome) -> None:
+        request, chunks, end = outcome
+        for chunk in chunks:
+            self._emit(request, chunk)
+        if isinstance(end, EngineError):
+            self._fail(request, end)
+        elif end:
+            self._finish(request, end)
         elif request.is_full:
             self._shift(request)
 
@@ -304,16 +306,6 @@ class Loop:
     def _emit(self, request: Request, event: Event | CamaError) -> None:
         if not request.cancelled and not _deliver(request.sink, event):
             self._cancel(request)
-
-
-def _sample(request: Request, row: Logits) -> int | EngineError:
-    started = time.perf_counter()
-    try:
-        return request.sampler.sample(row)
-    except EngineError as error:
-        return error
-    finally:
-        request.sampling_seconds += time.perf_counter() - started
 
 
 def _deliver(sink: Callable[[_T], None], event: _T) -> bool:

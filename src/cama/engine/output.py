@@ -10,7 +10,8 @@ class Assembler:
     """The text of one answer, token by token; the work is proportional to the bytes given.
 
     When several stop strings end in the same piece, the first in the list decides, not the
-    leftmost. ``stopped`` says that one was found; the text ends before it.
+    leftmost. ``stopped`` says that one was found; the text ends before it. ``n_out`` characters
+    have gone out.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -18,6 +19,12 @@ class Assembler:
         self._stops = [Search(stop) for stop in stops if stop]
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
+        self.n_out = 0
+
+    @property
+    def n_read(self) -> int:
+        """Characters that were complete: those that went out, and those held back."""
+        return self.n_out + len(self._held)
 
     def push(self, piece: bytes) -> str:
         """Add a token's bytes; returns the text that can go out now, often but not always some.
@@ -26,8 +33,12 @@ class Assembler:
         incomplete waits for its rest.
         """
         text = self._decoder.decode(piece)
-        if not self._stops or not text:
-            return text
+        if self._stops and text:
+            text = self._search(text)
+        self.n_out += len(text)
+        return text
+
+    def _search(self, text: str) -> str:
         ends = [stop.find(text) for stop in self._stops]
         text, n_before = self._held + text, len(self._held)
         for stop, end in zip(self._stops, ends, strict=True):
@@ -44,4 +55,5 @@ class Assembler:
     def flush(self) -> str:
         """The end: what was held back for a stop string. An incomplete character is dropped."""
         text, self._held = self._held, ""
+        self.n_out += len(text)
         return text

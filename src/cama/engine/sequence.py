@@ -1,16 +1,18 @@
 """The state of one request: its tokens, its text so far, and its accounts."""
 
+import math
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from cama.core.errors import CamaError, InvalidRequest, PromptTooLong
-from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation
+from cama.core.errors import CamaError, InvalidOption, InvalidRequest, PromptTooLong
+from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation, Logprob
 from cama.engine.base import Engine, EngineInfo, SeqId
 from cama.engine.constraint.compiler import Compiler
+from cama.engine.logprobs import Ledger, Piece
 from cama.engine.output import Assembler
 from cama.engine.prefix import Miss
 from cama.engine.radix import Key, Tokens
@@ -18,6 +20,11 @@ from cama.engine.sampling.sampler import Sampler
 
 Sink = Callable[[Event | CamaError], None]
 """Where a request's events go; the engine thread calls it, so it must return at once."""
+
+_MOST_SCORED = 32
+"""Rows of logits of one prompt in one pass: they take half a megabyte each (128k vocabulary)."""
+
+_MOST_LOGPROBS = 1024
 
 
 def context_limit(info: EngineInfo) -> int:
@@ -70,6 +77,9 @@ class Request:
     ``tokens`` are prompt and answer; the first ``n_cached`` of them are in the engine's cache under
     ``seq``, the ``pending`` rest goes into the next passes. A request that generates has one
     pending token, one whose prompt is read has many: there is no other difference between them.
+
+    ``n_top`` is ``Generation.logprobs``; of the prompt's tokens, ``n_scored`` need no
+    log-probability any more.
     """
 
     id: str
@@ -84,6 +94,9 @@ class Request:
     may_shift: bool
     truncated_tokens: int
     key: Key
+    n_top: int = -1
+    ledger: Ledger = field(default_factory=Ledger)
+    n_scored: int
 
     arrival: int = 0
     seq: SeqId | None = None
@@ -109,13 +122,30 @@ class Request:
         return len(self.tokens) - self.n_cached
 
     @property
+    def is_scoring(self) -> bool:
+        """Log-probabilities of the prompt are still to be given."""
+        return self.n_scored < len(self.prompt)
+
+    @property
+    def next_pending(self) -> int:
+        """How many of the pending tokens the next pass may evaluate."""
+        return min(self.pending, _MOST_SCORED) if self.is_scoring else self.pending
+
+    def n_outputs(self, n: int) -> int:
+        """Behind how many of the next ``n`` tokens logits are wanted; always the last ones."""
+        end = self.n_cached + n
+        if self.is_scoring:
+            return max(end + 1 - max(self.n_scored, self.n_cached + 1), 0)
+        return int(n == self.pending)
+
+    @property
     def is_full(self) -> bool:
         """The newest token no longer fits into the context window."""
         return len(self.tokens) > self.n_ctx
 
     def history(self) -> Tokens:
-        """Prompt and answer, to look for in the cache."""
-        return np.array(self.tokens, np.int32)
+        """Prompt and answer, to look for in the cache: nothing of what needs logits is there."""
+        return np.array(self.tokens[: 1 if self.is_scoring else None], np.int32)
 
     def reusable(self) -> Tokens:
         """The tokens in the cache that another prompt could use as they are.
@@ -126,7 +156,11 @@ class Request:
         return np.array(self.tokens[:n], np.int32)
 
     def push(
-        self, token: int, piece: Callable[[int], bytes], end_of_generation: frozenset[int]
+        self,
+        token: int,
+        piece: Piece,
+        end_of_generation: frozenset[int],
+        logprob: Logprob | None = None,
     ) -> tuple[str, FinishReason | None]:
         """Append a sampled token: the text that can go out, and why the answer ends if it does."""
         self.n_eval += 1
@@ -135,6 +169,8 @@ class Request:
         self.tokens.append(token)
         self.sampler.accept(token)
         self.n_unsent += 1
+        if logprob:
+            self.ledger.add(logprob, self.output.n_read)
         text = self.output.push(piece(token))
         if self.sampler.is_over:
             return text + self.output.flush(), "stop"
@@ -155,9 +191,14 @@ class Request:
         self.shifted_tokens += end - start
         return start, end
 
-    def chunk(self, text: str) -> Chunk:
+    def chunk(self, text: str, *, is_last: bool) -> Chunk | None:
+        """What goes out with ``text``; None when that is nothing."""
+        is_rest = is_last and not self.output.stopped
+        logprobs = self.ledger.take(math.inf if is_rest else self.output.n_out)
+        if not text and not logprobs:
+            return None
         n_tokens, self.n_unsent = self.n_unsent, 0
-        return Chunk(text=text, n_tokens=n_tokens)
+        return Chunk(text=text, n_tokens=n_tokens, logprobs=logprobs)
 
     def finish(self, reason: FinishReason, now: float) -> Finish:
         started = self.started or 0.0
@@ -198,6 +239,9 @@ def build_request(
     Raises InvalidRequest, InvalidOption, InvalidConstraint, and PromptTooLong when it must not be
     truncated.
     """
+    if not -1 <= generation.logprobs <= _MOST_LOGPROBS:
+        message = f"logprobs must be between -1 and {_MOST_LOGPROBS}"
+        raise InvalidOption(message, option="logprobs")
     info, bos = engine.info, engine.tokenizer.bos
     n_ctx = context_limit(info)
     whole = check_tokens(tokens, info.n_vocab)
@@ -225,4 +269,6 @@ def build_request(
         may_shift=generation.shift,
         truncated_tokens=len(whole) - len(prompt),
         key=(str(generation.adapter), str(generation.tenant)),
+        n_top=generation.logprobs,
+        n_scored=1 if generation.echo else len(prompt),
     )

@@ -10,13 +10,21 @@ Every request carries the runner's secret in the header ``SECRET_HEADER``; witho
 403. A refused request is status 400 to 503 with ``{"error": CamaError.to_dict()}``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from cama.core.errors import RunnerError
-from cama.core.generation import Chunk, Constraint, Event, Finish, Generation, Sampling
+from cama.core.generation import (
+    Chunk,
+    Constraint,
+    Event,
+    Finish,
+    Generation,
+    Logprob,
+    Sampling,
+)
 from cama.core.load import LoadOptions, PrefixFolder
 
 SECRET_HEADER = "x-cama-secret"
@@ -102,13 +110,45 @@ def generation_from_json(data: Mapping[str, Any]) -> Generation:
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
-    return {"chunk" if isinstance(event, Chunk) else "finish": asdict(event)}
+    if isinstance(event, Finish):
+        return {"finish": asdict(event)}
+    chunk: dict[str, Any] = {"text": event.text, "n_tokens": event.n_tokens}
+    if event.logprobs:
+        chunk["logprobs"] = _logprobs_to_json(event.logprobs)
+    if event.prompt_logprobs:
+        chunk["prompt_logprobs"] = _logprobs_to_json(event.prompt_logprobs)
+    return {"chunk": chunk}
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event:
     match data:
         case {"chunk": fields}:
-            return Chunk(**fields)
+            return Chunk(
+                text=fields["text"],
+                n_tokens=fields["n_tokens"],
+                logprobs=_logprobs_from_json(fields.get("logprobs", ())),
+                prompt_logprobs=_logprobs_from_json(fields.get("prompt_logprobs", ())),
+            )
         case {"finish": fields}:
             return Finish(**fields)
     raise RunnerError("the runner sent a message that is not an event", keys=sorted(data))
+
+
+def _logprobs_to_json(logprobs: Sequence[Logprob]) -> list[Any]:
+    """Each as [token, piece, logprob, top]; JSON has no bytes, Latin-1 has a character for each."""
+    return [
+        [one.token, one.piece.decode("latin-1"), one.logprob, _logprobs_to_json(one.top)]
+        for one in logprobs
+    ]
+
+
+def _logprobs_from_json(data: Sequence[Any]) -> tuple[Logprob, ...]:
+    return tuple(
+        Logprob(
+            token=token,
+            piece=piece.encode("latin-1"),
+            logprob=logprob,
+            top=_logprobs_from_json(top),
+        )
+        for token, piece, logprob, top in data
+    )

@@ -6,10 +6,11 @@ out to fit the context) and ``shifted_tokens`` (what the full context dropped wh
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cama.core.generation import Finish
+from cama.core.generation import Finish, Logprob
 from cama.wire.encode import duration, timestamp, without_empty
 
 Reply = dict[str, Any]
@@ -43,14 +44,28 @@ class Metrics:
         )
 
 
+def logprobs_to_json(logprobs: Sequence[Logprob]) -> list[Reply]:
+    """In order; ``token`` is the text of ``bytes``, which may be part of a character."""
+    return [
+        _logprob(one) | without_empty({"top_logprobs": [_logprob(other) for other in one.top]})
+        for one in logprobs
+    ]
+
+
+def _logprob(one: Logprob) -> Reply:
+    text = one.piece.decode(errors="replace")
+    return {"token": text, "logprob": one.logprob, "bytes": list(one.piece)}
+
+
 class Replies(ABC):
     """What an endpoint answers for ``model``, the client's own spelling."""
 
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def chunk(self, text: str) -> Reply:
-        return self._reply(text, done=False)
+    def chunk(self, text: str, logprobs: Sequence[Logprob] = ()) -> Reply:
+        reply = self._reply(text, done=False)
+        return reply | without_empty({"logprobs": logprobs_to_json(logprobs)})
 
     def final(self, metrics: Metrics, context: list[int] | None = None) -> Reply:
         reply = self._reply("", done=True, done_reason=metrics.finish.reason)
@@ -64,7 +79,9 @@ class Replies(ABC):
 
     def whole(self, replies: list[Reply]) -> Reply:
         """The one object of an answer that is not streamed."""
-        return replies[-1] | self._piece("".join(self._text(reply) for reply in replies))
+        logprobs = [one for reply in replies for one in reply.get("logprobs", ())]
+        text = "".join(self._text(reply) for reply in replies)
+        return replies[-1] | self._piece(text) | without_empty({"logprobs": logprobs})
 
     def _reply(self, text: str, **fields: Any) -> Reply:
         head = {"model": self._model, "created_at": timestamp()}
