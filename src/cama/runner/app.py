@@ -3,18 +3,27 @@
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
+from cama.core.embedding import Embedding
 from cama.core.errors import CamaError, InvalidInput, InvalidRequest, QueueFull
 from cama.core.generation import Generation
+from cama.runner.embedding import INLINE_CHARACTERS, embed
 from cama.runner.engine_thread import EngineThread, Ready
 from cama.runner.outbox import Item, Outbox, Stream
-from cama.runner.protocol import SECRET_HEADER, event_to_json, generation_from_json
+from cama.runner.protocol import (
+    SECRET_HEADER,
+    embedding_from_json,
+    event_to_json,
+    generation_from_json,
+)
+
+_T = TypeVar("_T")
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -22,8 +31,6 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 MAX_BODY_BYTES = 64 << 20
-INLINE_CHARACTERS = 4096
-"""A longer text is tokenized on a thread of its own, so that streams keep flowing meanwhile."""
 
 _NOT_READY = 409
 _STATUS: Mapping[type[CamaError], int] = {InvalidInput: 400, QueueFull: 503, CamaError: 500}
@@ -71,6 +78,8 @@ class App:
                 await self._info(send)
             case "POST", "/generate":
                 await self._generate(await _body(receive), receive, send)
+            case "POST", "/embed":
+                await self._embed(await _body(receive), receive, send)
             case "POST", "/tokenize":
                 await _answer(send, 200, await self._tokenize(await _body(receive)))
             case "POST", "/detokenize":
@@ -106,6 +115,10 @@ class App:
                 return {"text": ready.engine.tokenizer.decode(tokens)}
         raise InvalidRequest("detokenize needs tokens")
 
+    async def _embed(self, body: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        work = embed(self._engine.ready, str(next(self._ids)), _embedding(body))
+        await _answer(send, 200, (await _while_connected(receive, work)).to_json())
+
     async def _generate(self, body: Mapping[str, Any], receive: Receive, send: Send) -> None:
         ready = self._engine.ready
         generation = _generation(body)
@@ -123,6 +136,24 @@ class App:
             finally:
                 if not stream.finished:
                     ready.loop.cancel(request_id)
+
+
+async def _while_connected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of ``work``, which is cancelled when the client is gone."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    task, gone = asyncio.create_task(work), asyncio.create_task(watch())
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise _ClientGone
+        return task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
 
 
 @asynccontextmanager
@@ -182,6 +213,13 @@ def _check(tokens: list[Any], ready: Ready) -> None:
     for token in tokens:
         if type(token) is not int or not 0 <= token < n_vocab:
             raise InvalidRequest(f"{token!r} is not a token of this model")
+
+
+def _embedding(body: Mapping[str, Any]) -> Embedding:
+    try:
+        return embedding_from_json(body)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InvalidRequest(f"not an embedding: {error}") from error
 
 
 def _generation(body: Mapping[str, Any]) -> Generation:

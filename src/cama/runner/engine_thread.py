@@ -11,7 +11,7 @@ from typing import Protocol
 from cama.core.errors import CamaError, RunnerError, from_dict
 from cama.core.generation import Event, Generation
 from cama.core.load import LoadOptions
-from cama.engine.base import Engine
+from cama.engine.base import Engine, Vectors
 from cama.runner.facts import describe
 from cama.runner.protocol import Health, RunnerConfig, RunnerInfo
 
@@ -29,6 +29,13 @@ class GenerationLoop(Protocol):
         tokens: Sequence[int],
         generation: Generation,
         sink: Callable[[Event | CamaError], None],
+    ) -> None: ...
+
+    def submit_embedding(
+        self,
+        request_id: str,
+        texts: Sequence[Sequence[int]],
+        sink: Callable[[Vectors | CamaError], None],
     ) -> None: ...
 
     def cancel(self, request_id: str) -> None: ...

@@ -6,8 +6,10 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from typing import Any, Protocol
 
+from cama.core.embedding import Embedded, Embedding
 from cama.core.errors import LoadFailed, RunnerCrashed, from_dict
 from cama.core.generation import Event, Finish, Generation
 from cama.core.load import PrefixFolder
@@ -51,6 +53,9 @@ class Runner(Protocol):
         Raises RunnerCrashed when the process ends meanwhile, or what the engine reports.
         """
 
+    async def embed(self, embedding: Embedding) -> Embedded:
+        """Turn texts into vectors; cancelling it cancels the work."""
+
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
     ) -> list[int]: ...
@@ -90,6 +95,9 @@ class ChildRunner:
         except Disconnected:
             raise await self._crashed() from None
         raise await self._crashed()
+
+    async def embed(self, embedding: Embedding) -> Embedded:
+        return Embedded.from_json(await self._call("/embed", asdict(embedding)))
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True

@@ -3,6 +3,7 @@
     GET  /health      -> Health
     GET  /info        -> RunnerInfo (409 with an error while the model is not ready)
     POST /generate    Generation -> NDJSON: {"chunk": ...}*, then {"finish": ...} or {"error": ...}
+    POST /embed       Embedding -> Embedded
     POST /tokenize    {"text", "add_special", "parse_special"} -> {"tokens": [...]}
     POST /detokenize  {"tokens"} -> {"text"}
 
@@ -15,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cama.core.embedding import Embedding
 from cama.core.errors import RunnerError
 from cama.core.generation import (
     Chunk,
@@ -107,6 +109,10 @@ def generation_from_json(data: Mapping[str, Any]) -> Generation:
             "constraint": None if constraint is None else Constraint(**constraint),
         }
     )
+
+
+def embedding_from_json(data: Mapping[str, Any]) -> Embedding:
+    return Embedding(**{**data, "texts": tuple(map(str, data["texts"]))})
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
