@@ -1,5 +1,6 @@
 """What one generation asks for and what comes back: plain data that crosses process boundaries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,7 +23,7 @@ class Sampling:
 
     ``temperature`` 0 is greedy; ``top_k`` <= 0, ``top_p`` 1, ``min_p`` 0, ``typical_p`` 1 and
     ``repeat_penalty`` 1 are off; ``repeat_last_n`` 0 is off and -1 is the whole context;
-    ``seed`` -1 draws a random one.
+    ``seed`` -1 draws a random one. ``logit_bias`` is added to logits before all else.
     """
 
     temperature: float = 0.8
@@ -35,6 +36,7 @@ class Sampling:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     seed: int = -1
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,7 @@ def generation_from_json(data: Mapping[str, Any]) -> Generation:
         **{
             **data,
             "prompt": prompt if isinstance(prompt, str) else tuple(prompt),
-            "sampling": Sampling(**data["sampling"]),
+            "sampling": _sampling(data["sampling"]),
             "stop": tuple(data["stop"]),
             "constraint": None if constraint is None else Constraint(**constraint),
         }
@@ -113,6 +113,11 @@ def generation_from_json(data: Mapping[str, Any]) -> Generation:
 
 def embedding_from_json(data: Mapping[str, Any]) -> Embedding:
     return Embedding(**{**data, "texts": tuple(map(str, data["texts"]))})
+
+
+def _sampling(data: Mapping[str, Any]) -> Sampling:
+    bias = data["logit_bias"]
+    return Sampling(**{**data, "logit_bias": {int(token): bias[token] for token in bias}})
 
 
 def event_to_json(event: Event) -> dict[str, Any]:

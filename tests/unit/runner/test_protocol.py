@@ -4,8 +4,13 @@ import json
 
 import pytest
 
-from cama.core.generation import Chunk, Event, Logprob
-from cama.runner.protocol import event_from_json, event_to_json
+from cama.core.generation import Chunk, Constraint, Event, Generation, Logprob, Sampling
+from cama.runner.protocol import (
+    event_from_json,
+    event_to_json,
+    generation_from_json,
+    generation_to_json,
+)
 from tests.api.fakes import finish
 
 BEST = Logprob(token=2, piece=bytes(range(256)), logprob=-0.25)
@@ -23,3 +28,18 @@ SCORED = Logprob(token=1, piece=b"", logprob=-9999.0, top=(BEST,))
 )
 def test_event_comes_back_as_it_was(event: Event) -> None:
     assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
+
+
+@pytest.mark.parametrize(
+    "generation",
+    [
+        Generation(prompt="é"),
+        Generation(prompt=(1, 2), logprobs=3, echo=True, stop=("a",)),
+        Generation(prompt="a", sampling=Sampling(logit_bias={0: -1.5, 31999: 100.0})),
+        Generation(prompt="a", constraint=Constraint(kind="json")),
+    ],
+)
+def test_generation_comes_back_as_it_was(generation: Generation) -> None:
+    assert (
+        generation_from_json(json.loads(json.dumps(generation_to_json(generation)))) == generation
+    )

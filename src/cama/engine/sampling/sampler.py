@@ -11,6 +11,7 @@ from cama.core.errors import EngineError, InvalidOption
 from cama.core.generation import Sampling
 from cama.engine.base import Logits
 from cama.engine.sampling import transforms
+from cama.engine.sampling.bias import Bias
 from cama.engine.sampling.guard import Guard
 from cama.engine.sampling.penalties import Penalties, window_length
 from cama.engine.sampling.transforms import Candidates
@@ -24,9 +25,9 @@ _SEED_BITS = (1 << 64) - 1
 class Sampler:
     """Draws tokens in the order of llama.cpp's default chain.
 
-    Penalties, top_k, typical_p, top_p, min_p, temperature, draw. At temperature 0 the token is the
-    most probable one after penalties, and the other steps have no say. The random numbers belong to
-    the request: a seed gives the same tokens whatever else runs beside it.
+    Bias, penalties, top_k, typical_p, top_p, min_p, temperature, draw. At temperature 0 the
+    most probable token after penalties is taken, the other steps have no say. The random numbers
+    belong to the request: a seed gives the same tokens whatever else runs beside it.
 
     With a ``guard`` a token is drawn as without one, and only a refused one is replaced by a second
     draw, from the candidates that are allowed: the distribution is that of the candidates given
@@ -45,6 +46,7 @@ class Sampler:
         self._n_vocab = n_vocab
         self._guard = guard
         self._is_greedy = sampling.temperature <= _GREEDY
+        self._bias = Bias(sampling.logit_bias, n_vocab) if sampling.logit_bias else None
         length = window_length(sampling, n_ctx)
         self._penalties = Penalties(sampling, length) if length else None
         self._window = length
@@ -73,6 +75,8 @@ class Sampler:
 
         Raises EngineError when it holds no numbers, or the guard leaves nothing to draw.
         """
+        if self._bias:
+            row = self._bias.apply(row)
         if self._penalties:
             row = self._penalties.apply(row)
         candidates = self._narrow(transforms.everything(row))
@@ -130,7 +134,7 @@ def _require_number(highest: float) -> None:
 
 def _check(sampling: Sampling) -> None:
     for name, value in asdict(sampling).items():
-        if not math.isfinite(value):
+        if name != "logit_bias" and not math.isfinite(value):
             raise InvalidOption(f"{name} must be a finite number", option=name)
     if sampling.repeat_penalty <= 0:
         raise InvalidOption("repeat_penalty must be greater than 0", option="repeat_penalty")
