@@ -15,8 +15,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from cama import __version__
 from cama.core.load import LoadOptions, PrefixFolder
 from cama.engine.base import EngineInfo
@@ -126,16 +124,13 @@ class PrefixStore:
         computing = (length - n_cached) * saved.seconds_per_token
         return (saved, length) if computing > saved.n_bytes / _BYTES_PER_SECOND else None
 
-    def read(self, saved: Saved, tokens: Tokens, then: Callable[[bytes | None], None]) -> None:
-        """Give ``then``, on another thread, the state of ``saved``, or None when it is not usable.
-
-        The text in the file must begin as ``tokens`` do, as far as both go.
-        """
+    def read(self, saved: Saved, then: Callable[[bytes | None], None]) -> None:
+        """Give ``then``, on another thread, the state of ``saved``, or None if it is no good."""
 
         def job() -> None:
             state = None
             try:
-                state = self._read(saved, tokens)
+                state = self._read(saved)
             finally:
                 then(state)
 
@@ -179,13 +174,11 @@ class PrefixStore:
     def _submit(executor: ThreadPoolExecutor, job: Callable[[], None]) -> None:
         executor.submit(job).add_done_callback(_report)
 
-    def _read(self, saved: Saved, tokens: Tokens) -> bytes | None:
+    def _read(self, saved: Saved) -> bytes | None:
         path = self._folder / saved.name
         try:
-            header, found, state = read(path)
-            n = min(len(found), len(tokens))
-            is_ours = (header.identity, header.key) == (self._identity, saved.key)
-            if not is_ours or not np.array_equal(found[:n], tokens[:n]):
+            header, tokens, state = read(path)
+            if saved.name != _name(header, tokens):
                 raise Damaged("it is another one than its name says")
             os.utime(path)  # the access time of the file system may be off, or coarse
         except FileNotFoundError:  # another runner made room
@@ -243,7 +236,7 @@ class PrefixStore:
     def _add(self, name: str) -> None:
         try:
             header, tokens = read_header(self._folder / name)
-            if header.identity != self._identity or name != _name(header, tokens):
+            if name != _name(header, tokens):
                 raise Damaged("it is another one than its name says")
         except FileNotFoundError:
             return
@@ -268,7 +261,7 @@ class PrefixStore:
                 self._tree.remove(name)
 
     def _is_ours(self, name: str) -> bool:
-        return name.startswith(self._identity) and name.endswith(_SUFFIX)
+        return name.startswith(f"{self._identity}-") and name.endswith(_SUFFIX)
 
     def _changed_at(self) -> int:
         try:

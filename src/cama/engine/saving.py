@@ -72,7 +72,8 @@ class Saving:
         read = self._reads.get(saved)
         if read is None:
             read = self._reads[saved] = _Read(saved)
-            self._store.read(saved, tokens, lambda state: self._post(partial(_end, read, state)))
+            then = partial(_end, read)
+            self._store.read(saved, lambda state: self._post(partial(then, state)))
         read.requests.add(request)
         self._waiting[request] = read, length
         return True
