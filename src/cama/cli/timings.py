@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cama.cli import human
-from cama.client.fields import integer
+from cama.client.fields import integer, mapping, text
 
 _WIDTH = 22
 
@@ -15,6 +15,7 @@ def timing_lines(final: Mapping[str, Any]) -> str:
         *_duration(final, "total"),
         *_duration(final, "load"),
         *_phase(final, "prompt eval", "prompt_eval"),
+        *_cache(final),
         *_phase(final, "eval", "eval"),
     ]
     return "".join(f"{label + ':':<{_WIDTH}}{value}\n" for label, value in lines)
@@ -35,3 +36,18 @@ def _phase(final: Mapping[str, Any], label: str, key: str) -> list[tuple[str, st
     if count > 0 and nanoseconds > 0:
         lines.append((f"{label} rate", f"{count / (nanoseconds / 1e9):.2f} tokens/s"))
     return lines
+
+
+def _cache(final: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How much of the prompt was at hand, and why not more."""
+    facts = mapping(final, "cama")
+    if not facts:
+        return []
+    cached, restored = integer(final, "prompt_cached_count"), integer(facts, "restored_count")
+    value = f"{cached} token(s)"
+    if restored:
+        value += f", {restored} from disk"
+    if reason := text(facts, "miss_reason").replace("_", " "):
+        at = integer(facts, "diverged_at")
+        value += f" ({reason} at {at})" if at else f" ({reason})"
+    return [("prompt cache", value)]

@@ -1,15 +1,18 @@
-"""Replies to generate and chat: keys in Ollama's order, what is empty or zero left out.
+"""Replies to generate, chat and embed: keys in Ollama's order, what is empty or zero left out.
 
-Four keys are Cama's own, so that nothing about a prompt is silent: ``prompt_cached_count`` (prompt
+Five keys are Cama's own, so that nothing about a prompt is silent: ``prompt_cached_count`` (prompt
 tokens taken from the prefix cache), ``truncated_messages`` and ``truncated_tokens`` (what was left
-out to fit the context) and ``shifted_tokens`` (what the full context dropped while generating).
+out to fit the context), ``shifted_tokens`` (what the full context dropped while generating) and
+``cama`` (more of the prefix cache, and where the time went).
 """
 
 from abc import ABC, abstractmethod
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cama.core.embedding import Embedded
 from cama.core.generation import Finish, Logprob
 from cama.wire.encode import duration, timestamp, without_empty
 
@@ -40,6 +43,7 @@ class Metrics:
                 "truncated_messages": self.truncated_messages,
                 "truncated_tokens": finish.truncated_tokens,
                 "shifted_tokens": finish.shifted_tokens,
+                "cama": _facts(finish),
             }
         )
 
@@ -52,9 +56,49 @@ def logprobs_to_json(logprobs: Sequence[Logprob]) -> list[Reply]:
     ]
 
 
+def _facts(finish: Finish) -> Reply:
+    """Why a prompt was not all cached, and where the time went."""
+    return without_empty(
+        {
+            "restored_count": finish.restored_tokens,
+            "miss_reason": finish.miss_reason,
+            "diverged_at": finish.diverged_at,
+            "queue_duration": duration(finish.queue_seconds),
+            "prefill_duration": duration(finish.prefill_seconds),
+            "decode_duration": duration(finish.decode_seconds),
+            "sampling_duration": duration(finish.sampling_seconds),
+        }
+    )
+
+
 def _logprob(one: Logprob) -> Reply:
     text = one.piece.decode(errors="replace")
     return {"token": text, "logprob": one.logprob, "bytes": list(one.piece)}
+
+
+def embed_reply(model: str, embedded: Embedded, total_seconds: float, load_seconds: float) -> Reply:
+    """The answer of embed to a client that calls the model ``model``."""
+    reply: Reply = {"model": model, "embeddings": [_numbers(v) for v in embedded.vectors]}
+    if not embedded.vectors:
+        return reply
+    return reply | without_empty(
+        {
+            "total_duration": duration(total_seconds),
+            "load_duration": duration(load_seconds),
+            "prompt_eval_count": embedded.prompt_tokens,
+            "truncated_tokens": embedded.truncated_tokens,
+        }
+    )
+
+
+def embeddings_reply(embedded: Embedded) -> Reply:
+    """The answer of the older embeddings: one vector, or an empty one."""
+    return {"embedding": _numbers(embedded.vectors[0]) if embedded.vectors else []}
+
+
+def _numbers(vector: "array[float]") -> list[float]:
+    """A float32 has nine digits; the float64 that equals it would be written with seventeen."""
+    return [float(f"{number:.9g}") for number in vector]
 
 
 class Replies(ABC):

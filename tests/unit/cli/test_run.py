@@ -177,3 +177,17 @@ def test_question_of_a_terminal_is_its_arguments() -> None:
 @pytest.mark.parametrize("metrics", [{}, {"eval_count": 0, "eval_duration": 0}])
 def test_timings_leave_out_zeros(metrics: dict[str, Any]) -> None:
     assert timing_lines(metrics) == ""
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        ({"miss_reason": "new"}, "12 token(s) (new)"),
+        ({"miss_reason": "diverged", "diverged_at": 12}, "12 token(s) (diverged at 12)"),
+        ({"miss_reason": "not_resumable"}, "12 token(s) (not resumable)"),
+        ({"restored_count": 10}, "12 token(s), 10 from disk"),
+    ],
+)
+def test_timings_tell_what_of_the_prompt_was_cached(facts: dict[str, Any], line: str) -> None:
+    final = {"prompt_cached_count": 12, "cama": facts}
+    assert timing_lines(final) == f"prompt cache:         {line}\n"

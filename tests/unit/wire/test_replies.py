@@ -33,6 +33,29 @@ def test_metrics_count_in_nanoseconds() -> None:
     }
 
 
+def test_metrics_say_what_became_of_the_prompt() -> None:
+    found = metrics(
+        cached_tokens=5,
+        restored_tokens=4,
+        miss_reason="diverged",
+        diverged_at=5,
+        queue_seconds=0.1,
+        prefill_seconds=0.2,
+        decode_seconds=0.3,
+        sampling_seconds=0.01,
+    ).to_json()
+    assert found["prompt_cached_count"] == 5
+    assert found["cama"] == {
+        "restored_count": 4,
+        "miss_reason": "diverged",
+        "diverged_at": 5,
+        "queue_duration": 100_000_000,
+        "prefill_duration": 200_000_000,
+        "decode_duration": 300_000_000,
+        "sampling_duration": 10_000_000,
+    }
+
+
 def test_generate_replies_fold_into_one() -> None:
     replies = GenerateReplies("m")
     whole = replies.whole([replies.chunk("a"), replies.chunk("b"), replies.final(metrics(), [1])])
