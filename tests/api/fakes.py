@@ -1,11 +1,13 @@
 """A scheduler and a runner without processes."""
 
 import asyncio
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from cama.core.embedding import Embedded, Embedding
 from cama.core.errors import CamaError
 from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation
 from cama.core.model import ModelSpec
@@ -55,6 +57,7 @@ class FakeRunner:
         self.pid = 1
         self.alive = True
         self.generations: list[Generation] = []
+        self.embeddings: list[Embedding] = []
         self.n_ended = 0
         self.n_tokenized = 0
         self.going = asyncio.Event()
@@ -71,6 +74,16 @@ class FakeRunner:
                 yield event
         finally:
             self.n_ended += 1
+
+    async def embed(self, embedding: Embedding) -> Embedded:
+        """A text's vector is its length and the half of that."""
+        self.embeddings.append(embedding)
+        try:
+            await self.going.wait()
+        finally:
+            self.n_ended += 1
+        vectors = [array("f", [len(text), len(text) / 2]) for text in embedding.texts]
+        return Embedded(vectors=vectors, prompt_tokens=sum(map(len, embedding.texts)))
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True

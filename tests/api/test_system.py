@@ -53,8 +53,6 @@ async def test_a_wrong_method_is_a_405_in_plain_text(
         ("POST", "/api/pull"),
         ("POST", "/api/push"),
         ("POST", "/api/create"),
-        ("POST", "/api/embed"),
-        ("POST", "/api/embeddings"),
         ("POST", "/api/blobs/sha256:00"),
         ("HEAD", "/api/blobs/sha256:00"),
         ("POST", "/v1/chat/completions"),

@@ -16,6 +16,7 @@ from cama.engine.llama.encoder import LlamaEncoder
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
 from cama.engine.select import open_engine
+from cama.gguf.encode import Writable
 from cama.gguf.values import U32
 from tests.rewriting import rewrite
 
@@ -153,9 +154,9 @@ def test_scores_of_a_reranker(
     opened: Open, tiny_model: Callable[..., Path], texts: list[list[int]], tmp_path: Path
 ) -> None:
     """Its head is linear in the last vector, with a softmax behind it."""
-    weight = np.random.default_rng(2).standard_normal((2, 256)).astype(np.float32) / 16
+    weight = np.random.default_rng(2).standard_normal((2, 256), np.float32) / np.float32(16)
     path = tiny_model("qwen3")
-    head = {
+    head: dict[str, Writable] = {
         "qwen3.pooling_type": U32(RANK),
         "qwen3.classifier.output_labels": ["yes", "no"],
     }
@@ -182,7 +183,6 @@ def test_engines_refuse_what_is_no_text(
 def test_an_embedding_can_be_aborted(opened: Open, tiny_model: Callable[..., Path]) -> None:
     for how in (NativeEngine.open, LlamaEncoder.open):
         engine = opened(how, tiny_model("llama"))
-        assert isinstance(engine, Interruptible)
         stop = threading.Event()
 
         def keep_interrupting(engine: Interruptible = engine, stop: threading.Event = stop) -> None:

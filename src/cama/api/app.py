@@ -13,6 +13,7 @@ from cama.api.cors import CORS, Origins
 from cama.api.hosts import HostCheck, is_loopback
 from cama.api.problems import HANDLERS
 from cama.api.routes.chat import chat
+from cama.api.routes.embed import embed, embeddings
 from cama.api.routes.generate import generate
 from cama.api.routes.models import copy, delete, ps, show, tags
 from cama.api.routes.system import root, status, unavailable, version
@@ -31,6 +32,8 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/status", ("GET",), status),
     ("/api/generate", ("POST",), generate),
     ("/api/chat", ("POST",), chat),
+    ("/api/embed", ("POST",), embed),
+    ("/api/embeddings", ("POST",), embeddings),
     ("/api/tags", _READ, tags),
     ("/api/ps", ("GET",), ps),
     ("/api/show", ("POST",), show),
@@ -40,8 +43,6 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/create", ("POST",), unavailable),
     ("/api/pull", ("POST",), unavailable),
     ("/api/push", ("POST",), unavailable),
-    ("/api/embed", ("POST",), unavailable),
-    ("/api/embeddings", ("POST",), unavailable),
     ("/api/blobs/{digest}", ("POST", "HEAD"), unavailable),
     ("/api/me", ("POST",), unavailable),
     ("/api/signout", ("POST",), unavailable),

@@ -16,6 +16,7 @@ from cama.api.templates import template_of
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
 from cama.core.generation import Chunk, Finish, Generation
 from cama.core.model import ModelSpec
+from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
 from cama.templates.prompt import Template
@@ -38,6 +39,22 @@ def refuse_missing(body: Common, **fields: Any) -> None:
     for name, value in fields.items():
         if value:
             raise Unsupported(f"{name} is not supported by this version of Cama", field=name)
+
+
+def refuse_adapters(model: StoredModel) -> None:
+    if model.adapters:
+        raise Unsupported("adapters are not supported by this version of Cama")
+
+
+def model_spec(model: StoredModel, options: Options, settings: Settings) -> ModelSpec:
+    """How to load ``model`` for a request with ``options``."""
+    return ModelSpec(
+        name=model.name,
+        path=model.path,
+        digest=model.digest,
+        weights_bytes=model.size,
+        load=options.load(settings),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +91,7 @@ class Job:
             raise Unsupported(f'"{self.body.model}" does not support {verb}')
         if self.body.think:
             raise Unsupported(f'"{self.body.model}" does not support thinking')
-        if self.model.adapters:
-            raise Unsupported("adapters are not supported by this version of Cama")
+        refuse_adapters(self.model)
 
     def template(self, runner: Runner) -> Template:
         return template_of(self.model, self.facts, runner.info)
@@ -136,13 +152,7 @@ class Job:
         return Options.merge(self.model.params, self.body.options)
 
     def _spec(self, options: Options) -> ModelSpec:
-        return ModelSpec(
-            name=self.model.name,
-            path=self.model.path,
-            digest=self.model.digest,
-            weights_bytes=self.model.size,
-            load=options.load(self.services.settings),
-        )
+        return model_spec(self.model, options, self.services.settings)
 
     def _generation(self, options: Options, prompt: Prompt, runner: Runner) -> Generation:
         return Generation(

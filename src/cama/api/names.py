@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cama.api.problems import CloudDisabled
@@ -43,6 +43,8 @@ GENERATE = Wording(empty=lambda: ModelNotFound(_missing("")))
 CHAT = Wording()
 SHOW = Wording(missing=_missing_short, cloud="remote model details are unavailable")
 DELETE = Wording(invalid=lambda name: f'name "{name}" is invalid')
+EMBEDDINGS = Wording(missing=lambda name: f'model "{name}" not found, try pulling it first')
+EMBED = replace(EMBEDDINGS, empty=lambda: ModelNotFound(_missing("")))
 COPY = Wording(missing=lambda name: f'model "{name}" not found')
 
 

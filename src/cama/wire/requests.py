@@ -127,6 +127,50 @@ class ChatRequest(Common):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedRequest:
+    """``input`` is empty when there is nothing to embed; a list may hold empty texts."""
+
+    struct: ClassVar[str] = "EmbedRequest"
+
+    model: str
+    input: tuple[str, ...]
+    truncate: bool
+    dimensions: int
+    keep_alive: float | None
+    options: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(
+            model=body.text("model").strip(),
+            input=_input(body.any("input")),
+            truncate=body.flag("truncate", default=True),
+            dimensions=body.integer("dimensions"),
+            keep_alive=_keep_alive(body),
+            options=body.object("options"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingsRequest:
+    struct: ClassVar[str] = "EmbeddingRequest"
+
+    model: str
+    prompt: str
+    keep_alive: float | None
+    options: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(
+            model=body.text("model").strip(),
+            prompt=body.text("prompt"),
+            keep_alive=_keep_alive(body),
+            options=body.object("options"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRequest:
     struct: ClassVar[str] = "ShowRequest"
 
@@ -171,6 +215,17 @@ class CopyRequest:
 def _model_or_name(body: Fields) -> str:
     """``name`` is the old spelling of ``model``."""
     return (body.text("model") or body.text("name")).strip()
+
+
+def _input(value: Any) -> tuple[str, ...]:
+    match value:
+        case None | "":
+            return ()
+        case str():
+            return (value,)
+        case list() if all(isinstance(item, str) for item in value):
+            return tuple(value)
+    raise InvalidRequest("invalid input type")
 
 
 def _keep_alive(body: Fields) -> float | None:

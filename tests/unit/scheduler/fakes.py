@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
+from cama.core.embedding import Embedded, Embedding
 from cama.core.generation import Event, Generation
 from cama.core.load import LoadOptions
 from cama.core.model import ModelSpec
@@ -60,6 +61,9 @@ class FakeRunner:
     async def generate(self, generation: Generation) -> AsyncGenerator[Event, None]:
         raise NotImplementedError
         yield
+
+    async def embed(self, embedding: Embedding) -> Embedded:
+        raise NotImplementedError
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
