@@ -67,6 +67,8 @@ class Generation:
     most probable tokens in its place as well. ``echo`` gives them for the prompt too: each token
     but the first, given those before it. What is taken from the cache has no logits, so such a
     prompt is computed in full.
+    ``speculate``: several tokens may be guessed and checked in one pass, which changes the time
+    that an answer takes and not its text; None leaves it to the temperature.
     """
 
     prompt: str | tuple[int, ...]
@@ -82,6 +84,7 @@ class Generation:
     constraint: Constraint | None = None
     logprobs: int = -1
     echo: bool = False
+    speculate: bool | None = None
 
 
 LEAST_LOGPROB = -9999.0
@@ -129,7 +132,8 @@ class Finish:
     says why no more were cached, None when all but the last were, and ``diverged_at`` is the index
     of the first prompt token that differs. ``queue_seconds`` is from arrival to start;
     ``prefill_seconds`` and ``decode_seconds`` were spent in passes that read its prompt or computed
-    its next token, ``sampling_seconds`` in choosing tokens.
+    its next token, ``sampling_seconds`` in choosing tokens. ``decode_passes`` gave the answer's
+    tokens; in them ``proposed_tokens`` were guessed, of which ``accepted_tokens`` were right.
     """
 
     reason: FinishReason
@@ -147,6 +151,9 @@ class Finish:
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     sampling_seconds: float = 0.0
+    decode_passes: int = 0
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
 
 
 Event = Chunk | Finish

@@ -79,6 +79,7 @@ class EngineInfo:
     n_embd: int
     n_threads: int
     devices: tuple[str, ...] = ("CPU",)
+    can_cut: bool = True
     generates: bool = True
 
 

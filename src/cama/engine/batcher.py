@@ -35,7 +35,7 @@ def make_plan(
     """The plan of the next pass, and how many tokens of each request it evaluates.
 
     A request whose pending tokens are all in the plan gets one row of logits, in the same order;
-    one that scores its prompt gets more.
+    one that scores its prompt gets more, and so does one with a proposal, for each token of it.
     """
     pending = [request.next_pending for request in running]
     shares = allot(pending, budget, turn)
@@ -44,7 +44,9 @@ def make_plan(
         if n:
             assert request.seq is not None
             start = request.n_cached
-            tokens = request.tokens[start : start + n]
+            tokens: Sequence[int] = request.tokens[start : start + n]
+            if request.proposal and n == request.pending:
+                tokens = [*tokens, *request.proposal]
             spans.append(Span(request.seq, start, tokens, request.n_outputs(n)))
             parts.append((request, n))
     return parts, Plan(tuple(spans))

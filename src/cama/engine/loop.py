@@ -27,6 +27,7 @@ from cama.engine.prefix_store import PrefixStore
 from cama.engine.reader import Outcome, Reader
 from cama.engine.saving import Saving
 from cama.engine.sequence import Request, Sink, request_builder
+from cama.engine.speculation.speculator import Speculation
 
 _logger = logging.getLogger(__name__)
 
@@ -57,6 +58,9 @@ class Loop:
         self._engine = engine
         self._clock = clock
         self._reader = Reader(engine.tokenizer)
+        self._speculation = Speculation(
+            engine.tokenizer.end_of_generation, can_cut=engine.info.can_cut
+        )
         self._build = request_builder(engine)
         self._cache = PrefixCache(engine)
         self._saving = Saving(engine, self._cache, store, self._post)
@@ -186,6 +190,7 @@ class Loop:
         self._turn += 1
         self._admission.make_room()
         budget = min(self._engine.info.n_batch, max(self._engine.free_cells, 1))
+        self._speculation.propose(running, budget)
         parts, plan = make_plan(running, budget, self._turn)
         started = self._clock()
         rows = self._forward(parts, plan)
@@ -261,19 +266,32 @@ class Loop:
             if span.n_outputs:
                 outcomes.append(self._reader.read(request, rows[: span.n_outputs]))
                 rows = rows[span.n_outputs :]
+        accepted = [(outcome.request, outcome.n_accepted) for outcome in outcomes]
+        self._speculation.learn(accepted, n_tokens, seconds)
         for outcome in outcomes:
             self._apply(outcome)
 
     def _apply(self, outcome: Outcome) -> None:
-        request, chunks, end = outcome
+        request, chunks, end, n_accepted = outcome
         for chunk in chunks:
             self._emit(request, chunk)
         if isinstance(end, EngineError):
             self._fail(request, end)
-        elif end:
+            return
+        if n_accepted < len(request.proposal):
+            self._reject(request)
+        if end:
             self._finish(request, end)
         elif request.is_full:
             self._shift(request)
+
+    def _reject(self, request: Request) -> None:
+        """Cut what was proposed in vain; where the cache cannot, more is evaluated again."""
+        assert request.seq is not None
+        kept = self._cache.cut(request.seq, request.n_cached)
+        if kept < request.n_cached:
+            request.n_cached = kept
+            self._speculation.give_up()
 
     def _shift(self, request: Request) -> None:
         """Drop the older half of a full window, in place or by evaluating the rest again."""

@@ -8,6 +8,7 @@ from cama.core.generation import Chunk, FinishReason
 from cama.engine.base import Logits, Tokenizer
 from cama.engine.logprobs import logprobs_of
 from cama.engine.sequence import Request
+from cama.engine.speculation.verify import verify
 
 
 class Outcome(NamedTuple):
@@ -16,6 +17,7 @@ class Outcome(NamedTuple):
     request: Request
     chunks: tuple[Chunk, ...] = ()
     end: FinishReason | EngineError | None = None
+    n_accepted: int = 0
 
 
 class Reader:
@@ -31,10 +33,26 @@ class Reader:
             scores = self._score(request, rows) if request.is_scoring else ()
             if request.pending:
                 return Outcome(request, scores)
-            chunk, reason = self._draw(request, rows[-1])
+            return self._continue(request, rows, scores)
         except EngineError as error:
             return Outcome(request, end=error)
-        return Outcome(request, (*scores, chunk) if chunk else scores, reason)
+
+    def _continue(self, request: Request, rows: Logits, scores: tuple[Chunk, ...]) -> Outcome:
+        """Draw a token, and further ones as long as those proposed are right."""
+        text, reason = "", None
+        request.decode_passes += 1
+
+        def draw(row: Logits) -> int | None:
+            nonlocal text, reason
+            token, more, reason = self._draw(request, row)
+            text += more
+            return None if reason else token
+
+        proposal = request.proposal
+        n_accepted = verify(rows[-1 - len(proposal) :], proposal, draw)
+        request.n_cached += n_accepted
+        chunk = request.chunk(text, is_last=reason is not None)
+        return Outcome(request, (*scores, chunk) if chunk else scores, reason, n_accepted)
 
     def _score(self, request: Request, rows: Logits) -> tuple[Chunk, ...]:
         """The log-probabilities of the prompt's tokens that the rows predict."""
@@ -45,7 +63,8 @@ class Reader:
         request.n_scored = end
         return (Chunk(text="", n_tokens=0, prompt_logprobs=scores),)
 
-    def _draw(self, request: Request, row: Logits) -> tuple[Chunk | None, FinishReason | None]:
+    def _draw(self, request: Request, row: Logits) -> tuple[int, str, FinishReason | None]:
+        """The next token, the text that can go out with it, and why it is the last if it is."""
         started = time.perf_counter()
         try:
             token = request.sampler.sample(row)
@@ -54,5 +73,4 @@ class Reader:
         logprob = None
         if request.n_top >= 0 and token not in self._end_of_generation:
             (logprob,) = logprobs_of(row[None], (token,), request.n_top, self._piece)
-        text, reason = request.push(token, self._piece, self._end_of_generation, logprob)
-        return request.chunk(text, is_last=reason is not None), reason
+        return token, *request.push(token, self._piece, self._end_of_generation, logprob)

@@ -17,6 +17,7 @@ from cama.engine.output import Assembler
 from cama.engine.prefix import Miss
 from cama.engine.radix import Key, Tokens
 from cama.engine.sampling.sampler import Sampler
+from cama.engine.speculation.speculator import Speculator
 
 Sink = Callable[[Event | CamaError], None]
 """Where a request's events go; the engine thread calls it, so it must return at once."""
@@ -25,6 +26,12 @@ _MOST_SCORED = 32
 """Rows of logits of one prompt in one pass: they take half a megabyte each (128k vocabulary)."""
 
 _MOST_LOGPROBS = 1024
+
+_COLD = 0.3
+"""Up to this temperature texts are guessed ahead, unless the request says otherwise.
+
+A hotter text seldom repeats itself word for word: a guess is right as often as the token is drawn.
+"""
 
 
 def context_limit(info: EngineInfo) -> int:
@@ -79,7 +86,8 @@ class Request:
     pending token, one whose prompt is read has many: there is no other difference between them.
 
     ``n_top`` is ``Generation.logprobs``; of the prompt's tokens, ``n_scored`` need no
-    log-probability any more.
+    log-probability any more. ``proposal`` are tokens that the next pass evaluates behind them;
+    those that turn out to be right become tokens.
     """
 
     id: str
@@ -97,6 +105,8 @@ class Request:
     n_top: int = -1
     ledger: Ledger = field(default_factory=Ledger)
     n_scored: int
+    speculator: Speculator | None = None
+    proposal: list[int] = field(default_factory=list)
 
     arrival: int = 0
     seq: SeqId | None = None
@@ -116,6 +126,7 @@ class Request:
     prefill_seconds: float = 0.0
     decode_seconds: float = 0.0
     sampling_seconds: float = 0.0
+    decode_passes: int = 0
 
     @property
     def pending(self) -> int:
@@ -131,12 +142,21 @@ class Request:
         """How many of the pending tokens the next pass may evaluate."""
         return min(self.pending, _MOST_SCORED) if self.is_scoring else self.pending
 
+    @property
+    def is_generating(self) -> bool:
+        return self.n_eval > 0 and self.pending == 1
+
+    @property
+    def n_left(self) -> int:
+        """Tokens that may be evaluated behind the newest: the answer's end or the window's."""
+        return min(self.n_predict - self.n_eval - 1, self.n_ctx - len(self.tokens))
+
     def n_outputs(self, n: int) -> int:
         """Behind how many of the next ``n`` tokens logits are wanted; always the last ones."""
         end = self.n_cached + n
         if self.is_scoring:
             return max(end + 1 - max(self.n_scored, self.n_cached + 1), 0)
-        return int(n == self.pending)
+        return 1 + len(self.proposal) if n == self.pending else 0
 
     @property
     def is_full(self) -> bool:
@@ -189,6 +209,8 @@ class Request:
         del self.tokens[start:end]
         self.n_cached -= end - start
         self.shifted_tokens += end - start
+        if self.speculator:
+            self.speculator.proposer.forget()
         return start, end
 
     def chunk(self, text: str, *, is_last: bool) -> Chunk | None:
@@ -218,6 +240,9 @@ class Request:
             prefill_seconds=self.prefill_seconds,
             decode_seconds=self.decode_seconds,
             sampling_seconds=self.sampling_seconds,
+            decode_passes=self.decode_passes,
+            proposed_tokens=self.speculator.n_proposed if self.speculator else 0,
+            accepted_tokens=self.speculator.n_accepted if self.speculator else 0,
         )
 
 
@@ -271,4 +296,11 @@ def build_request(
         key=(str(generation.adapter), str(generation.tenant)),
         n_top=generation.logprobs,
         n_scored=1 if generation.echo else len(prompt),
+        speculator=Speculator() if _may_speculate(generation) else None,
     )
+
+
+def _may_speculate(generation: Generation) -> bool:
+    if generation.speculate is None:
+        return generation.sampling.temperature <= _COLD
+    return generation.speculate

@@ -86,6 +86,7 @@ class LlamaEngine:
             n_embd=library.llama_model_n_embd(model),
             n_threads=self._n_threads,
             devices=device_names(load),
+            can_cut=not is_recurrent(model),
         )
 
     @classmethod
