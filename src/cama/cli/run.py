@@ -63,7 +63,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     client = connect(settings)
     facts = client.show(session.model)
     session.describe(facts)
-    if text is None and is_terminal(sys.stdout):
+    if text is None and is_terminal(sys.stdout) and "embedding" not in session.capabilities:
         from cama.cli.repl import converse
 
         converse(settings, session, facts)
@@ -83,8 +83,9 @@ def question(words: Sequence[str], stdin: TextIO | None) -> str | None:
 
 
 def _answer(client: Client, session: Session, prompt: str) -> None:
+    show = talk.embed if "embedding" in session.capabilities else talk.generate
     try:
-        talk.generate(client, session, prompt)
+        show(client, session, prompt)
     except KeyboardInterrupt:
         print()  # asked for, and done: not an error
 

@@ -45,6 +45,11 @@ class Session:
         """The body of a completion."""
         return self._body({"prompt": prompt})
 
+    def embedding(self, input: str) -> dict[str, Any]:
+        """The body that asks for the vector of ``input``."""
+        body: dict[str, Any] = {"model": self.model, "input": input, "options": dict(self.options)}
+        return body if self.keep_alive is None else body | {"keep_alive": self.keep_alive}
+
     def turn(self, message: str) -> dict[str, Any]:
         """The body that sends the whole conversation with ``message`` at its end."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]

@@ -1,5 +1,6 @@
 """One question, one answer: sends it, shows the answer as it comes, returns it whole."""
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -11,6 +12,7 @@ from cama.cli.spinner import spinner
 from cama.cli.timings import timing_lines
 from cama.client.client import JSON, Client, Events
 from cama.client.fields import mapping, objects, text
+from cama.core.errors import InvalidOption
 
 
 def generate(client: Client, session: Session, prompt: str) -> None:
@@ -25,6 +27,17 @@ def generate(client: Client, session: Session, prompt: str) -> None:
     if prompt:
         print("\n")
     _report(session, final)
+
+
+def embed(client: Client, session: Session, input: str) -> None:
+    """Show the vector of ``input`` as a JSON array."""
+    if not input:
+        raise InvalidOption(
+            f'embedding models require input text. Usage: cama run {session.model} "your text here"'
+        )
+    with spinner():
+        answer = client.embed(session.embedding(input))
+    print(json.dumps(answer["embeddings"][0], separators=(",", ":")))
 
 
 def chat(client: Client, session: Session, message: str) -> None:

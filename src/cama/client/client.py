@@ -58,6 +58,10 @@ class Client:
         """The events of an answer; closing the iterator cancels it."""
         return self._transport.stream("/api/chat", body)
 
+    def embed(self, body: Mapping[str, Any]) -> JSON:
+        """The vectors of texts, under ``embeddings``."""
+        return decode(self._transport.request("POST", "/api/embed", body))
+
     def load(self, model: str, **fields: Any) -> None:
         """Load a model and wait for it; ``keep_alive=0`` unloads it instead."""
         body = {"model": model, "stream": False, **fields}

@@ -191,3 +191,20 @@ def test_timings_leave_out_zeros(metrics: dict[str, Any]) -> None:
 def test_timings_tell_what_of_the_prompt_was_cached(facts: dict[str, Any], line: str) -> None:
     final = {"prompt_cached_count": 12, "cama": facts}
     assert timing_lines(final) == f"prompt cache:         {line}\n"
+
+
+def test_run_prints_the_vector_of_an_embedding_model(server: TinyServer) -> None:
+    server.answer("/api/show", {"capabilities": ["embedding"]})
+    server.answer("/api/embed", {"model": "m", "embeddings": [[0.25, -1e-07]]})
+    assert run("m", "--keepalive", "1m", "some", "text") == Outcome(0, "[0.25,-1e-07]\n", "")
+    assert server.bodies("/api/embed") == [
+        {"model": "m", "input": "some text", "options": {}, "keep_alive": "1m"}
+    ]
+
+
+def test_an_embedding_model_needs_a_text(server: TinyServer) -> None:
+    server.answer("/api/show", {"capabilities": ["embedding"]})
+    outcome = run("m")
+    assert (outcome.status, outcome.out) == (1, "")
+    assert 'embedding models require input text. Usage: cama run m "your text here"' in outcome.err
+    assert not server.bodies("/api/embed")
