@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from cama.core.embedding import Embedded, Embedding
+from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.errors import CamaError
 from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation
 from cama.core.model import ModelSpec
@@ -84,6 +84,11 @@ class FakeRunner:
             self.n_ended += 1
         vectors = [array("f", [len(text), len(text) / 2]) for text in embedding.texts]
         return Embedded(vectors=vectors, prompt_tokens=sum(map(len, embedding.texts)))
+
+    async def rank(self, ranking: Ranking) -> Ranked:
+        """Long documents score high."""
+        scores = tuple(len(document) / 2 for document in ranking.documents)
+        return Ranked(scores=scores, prompt_tokens=len(scores))
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True

@@ -36,7 +36,12 @@ async def test_embed_answers_with_a_vector_for_each_text(
 async def test_embed_passes_on_how(
     api: httpx.AsyncClient, runner: FakeRunner, scheduler: FakeScheduler
 ) -> None:
-    asked = {"truncate": False, "dimensions": 1, "keep_alive": "7m", "options": {"num_ctx": 64}}
+    asked: dict[str, Any] = {
+        "truncate": False,
+        "dimensions": 1,
+        "keep_alive": "7m",
+        "options": {"num_ctx": 64},
+    }
     status, reply = await post(api, input="text", **asked)
     assert (status, reply["embeddings"]) == (200, [[4, 2]])
     assert runner.embeddings == [Embedding(texts=("text",), truncate=False, dimensions=1)]

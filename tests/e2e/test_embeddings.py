@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import numpy as np
 import ollama
 import pytest
 
+from cama.gguf.encode import Writable
 from cama.gguf.values import U32
 from tests.e2e.conftest import World
 from tests.rewriting import rewrite
@@ -116,6 +118,41 @@ def test_an_embedding_model_does_not_generate(client: ollama.Client, embedder: s
     assert client.show(embedder).capabilities == ["embedding"]
     with pytest.raises(ollama.ResponseError, match="does not support generate"):
         client.generate(embedder, "Hello")
+
+
+def test_a_reranker_orders_documents(
+    client: ollama.Client,
+    server: World,
+    tiny_model: Callable[..., Path],
+    tmp_path: Path,
+    embedder: str,
+) -> None:
+    head: dict[str, Writable] = {
+        "qwen3.pooling_type": U32(4),
+        "qwen3.classifier.output_labels": ["yes", "no"],
+        "tokenizer.chat_template.rerank": "about {query}: {document}",
+    }
+    weight = np.random.default_rng(2).standard_normal((2, 256), np.float32) / np.float32(16)
+    path = rewrite(tiny_model("qwen3"), tmp_path / "r.gguf", head, {"cls.output.weight": weight})
+    documents = ["x y z", "a", "{query} b c", "d e f g"]
+
+    def ask(model: str, documents: list[str]) -> httpx.Response:
+        body = {"model": model, "query": "{document}", "documents": documents}
+        return httpx.post(f"{server.url}/api/rerank", json=body, timeout=60, trust_env=False)
+
+    results = ask(str(path), documents).json()["results"]
+    scores = [result["relevance_score"] for result in results]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) == len(documents)
+    for result in results:
+        (alone,) = ask(str(path), [documents[result["index"]]]).json()["results"]
+        assert alone["relevance_score"] == pytest.approx(result["relevance_score"], abs=1e-3)
+    for refused in (ask(embedder, documents), ask(str(tiny_model("llama")), documents)):
+        assert refused.status_code == 400
+        assert refused.json() == {"error": "this model does not rank documents"}
+    with pytest.raises(ollama.ResponseError, match="ranks documents") as caught:
+        client.embed(str(path), "x")
+    assert caught.value.status_code == 400
 
 
 def test_run_prints_a_vector(server: World, client: ollama.Client, embedder: str) -> None:

@@ -55,6 +55,9 @@ class ByteTokenizer:
     def encode(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         return [BOS] * add_special + list(text.encode())
 
+    def encode_pair(self, query: str, document: str) -> list[int]:
+        return [BOS, *query.encode(), EOG, *document.encode(), EOG]
+
     def piece(self, token: int) -> bytes:
         return bytes([token]) if token < 256 else b""
 
@@ -79,8 +82,8 @@ class FakeEngine:
     """Logits are a hash of every (token, position) that a sequence sees: any mix-up changes them.
 
     Sequences are lists of cells; sharing a prefix shares the cells. ``grain`` is the multiple of
-    tokens at which the cache can be cut, as with checkpoints of a recurrent state; ``can_shift``
-    False refuses every shift; ``favourite`` writes the text; ``on_forward`` runs within a pass, to
+    tokens at which the cache can be cut, as with checkpoints of a recurrent state; ``can_cut``
+    False admits that it cannot be everywhere; ``can_shift`` False refuses every shift; ``favourite`` writes the text; ``on_forward`` runs within a pass, to
     do what another thread would do meanwhile. ``plans`` records every pass that was computed.
     """
 
@@ -92,6 +95,7 @@ class FakeEngine:
         n_cells: int = 1024,
         n_seq_max: int = 8,
         grain: int = 1,
+        can_cut: bool = True,
         can_shift: bool = True,
         favourite: Favourite | None = None,
         on_forward: Callable[[Plan], None] | None = None,
@@ -99,7 +103,7 @@ class FakeEngine:
         self.info = EngineInfo(
             engine="fake", reason="a test asked for it", architecture="fake", n_ctx_train=n_ctx,
             n_ctx=n_ctx, n_cells=n_cells, n_batch=n_batch, n_seq_max=n_seq_max, n_vocab=N_VOCAB,
-            n_embd=1, n_threads=1)  # fmt: skip
+            n_embd=1, n_threads=1, can_cut=can_cut)  # fmt: skip
         self.tokenizer = ByteTokenizer()
         self.plans: list[Plan] = []
         self.on_forward = on_forward
@@ -199,6 +203,8 @@ class FakeEngine:
             cell.pos -= end - start
 
     def save(self, seq: SeqId, length: int) -> bytes:
+        if length % self.grain:
+            raise EngineError("the cache cannot be resumed there")
         cells = self._seqs[seq][:length]
         return _MAGIC + b"".join(struct.pack("<ii", cell.token, cell.pos) for cell in cells)
 

@@ -16,6 +16,7 @@ from cama.engine.llama.encoder import LlamaEncoder
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
 from cama.engine.select import open_engine
+from cama.engine.tokenizer import LlamaTokenizer
 from cama.gguf.encode import Writable
 from cama.gguf.values import U32
 from tests.rewriting import rewrite
@@ -208,3 +209,20 @@ def test_an_encoder_does_not_generate(opened: Open, tiny_model: Callable[..., Pa
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine.embed([[1]])
+
+
+def test_a_pair_has_the_tokens_around_and_between_that_its_model_knows(
+    shared_data: Path, tiny_model: Callable[..., Path]
+) -> None:
+    vocabularies = {
+        shared_data / "tokenizers" / "ggml-vocab-bert-bge.gguf": ([101], [102], [102]),
+        tiny_model("llama"): ([1], [], []),
+    }
+    for path, (front, between, behind) in vocabularies.items():
+        with LlamaTokenizer(path) as tokenizer:
+            first, second = (
+                tokenizer.encode(text, add_special=False, parse_special=False)
+                for text in ("who is it", "a [SEP] b")
+            )
+            pair = tokenizer.encode_pair("who is it", "a [SEP] b")
+            assert pair == [*front, *first, *between, *second, *behind]

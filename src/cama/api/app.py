@@ -13,7 +13,7 @@ from cama.api.cors import CORS, Origins
 from cama.api.hosts import HostCheck, is_loopback
 from cama.api.problems import HANDLERS
 from cama.api.routes.chat import chat
-from cama.api.routes.embed import embed, embeddings
+from cama.api.routes.embed import embed, embeddings, rerank
 from cama.api.routes.generate import generate
 from cama.api.routes.models import copy, delete, ps, show, tags
 from cama.api.routes.system import root, status, unavailable, version
@@ -34,6 +34,7 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/chat", ("POST",), chat),
     ("/api/embed", ("POST",), embed),
     ("/api/embeddings", ("POST",), embeddings),
+    ("/api/rerank", ("POST",), rerank),
     ("/api/tags", _READ, tags),
     ("/api/ps", ("GET",), ps),
     ("/api/show", ("POST",), show),

@@ -42,3 +42,19 @@ class Embedded:
     def from_json(cls, data: Mapping[str, Any]) -> "Embedded":
         vectors = [array("f", b64decode(vector)) for vector in data["vectors"]]
         return cls(**{**data, "vectors": vectors})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking:
+    """Documents to score by how well each answers ``query``."""
+
+    query: str
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """``scores`` in the order of the documents, higher for a better one, on the model's scale."""
+
+    scores: tuple[float, ...]
+    prompt_tokens: int

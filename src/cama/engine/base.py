@@ -94,6 +94,9 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
 
+    def encode_pair(self, query: str, document: str) -> list[int]:
+        """A query and a document as rerankers read them, with the tokens around and between."""
+
     def piece(self, token: int) -> bytes:
         """The bytes that ``token`` adds to a text: perhaps part of a character, perhaps none."""
 

@@ -30,8 +30,10 @@ class _Vocabulary:
     bos: int | None
     eos: int | None
     eot: int | None
+    sep: int | None
     add_bos: bool
     add_eos: bool
+    add_sep: bool
     end_of_generation: frozenset[int]
     pieces: list[bytes | None]
 
@@ -127,6 +129,23 @@ class LlamaTokenizer:
             return encode()
         return on_deep_stack(encode, _STACK_BYTES_PER_BYTE * len(data))
 
+    def encode_pair(self, query: str, document: str) -> list[int]:
+        """``query`` with the tokens around it, a separator, ``document`` and the tokens behind it.
+
+        A vocabulary without an end token puts the separator behind every text by itself.
+        """
+        vocabulary = self._ready
+        around = self.encode("", add_special=True, parse_special=False)
+        behind = around[1:] if around[:1] == [vocabulary.bos] else around
+        sep = vocabulary.sep if vocabulary.add_sep and vocabulary.add_eos else None
+        between = [] if sep is None else [sep]
+        return [
+            *self.encode(query, add_special=True, parse_special=False),
+            *between,
+            *self.encode(document, add_special=False, parse_special=False),
+            *behind,
+        ]
+
     def piece(self, token: int) -> bytes:
         """The bytes that ``token`` adds to a text; none for control tokens."""
         vocabulary = self._ready
@@ -210,8 +229,10 @@ def _read_vocabulary(model: int) -> _Vocabulary:
         bos=_known(library.llama_vocab_bos(vocabulary)),
         eos=_known(library.llama_vocab_eos(vocabulary)),
         eot=_known(library.llama_vocab_eot(vocabulary)),
+        sep=_known(library.llama_vocab_sep(vocabulary)),
         add_bos=library.llama_vocab_get_add_bos(vocabulary),
         add_eos=library.llama_vocab_get_add_eos(vocabulary),
+        add_sep=library.llama_vocab_get_add_sep(vocabulary),
         end_of_generation=frozenset(t for t in range(n_tokens) if is_end(vocabulary, t)),
         pieces=[None] * n_tokens,
     )

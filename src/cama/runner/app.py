@@ -10,10 +10,9 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar
 
-from cama.core.embedding import Embedding
 from cama.core.errors import CamaError, InvalidInput, InvalidRequest, QueueFull
 from cama.core.generation import Generation
-from cama.runner.embedding import INLINE_CHARACTERS, embed
+from cama.runner.embedding import INLINE_CHARACTERS, embed, rank
 from cama.runner.engine_thread import EngineThread, Ready
 from cama.runner.outbox import Item, Outbox, Stream
 from cama.runner.protocol import (
@@ -21,6 +20,7 @@ from cama.runner.protocol import (
     embedding_from_json,
     event_to_json,
     generation_from_json,
+    ranking_from_json,
 )
 
 _T = TypeVar("_T")
@@ -80,6 +80,8 @@ class App:
                 await self._generate(await _body(receive), receive, send)
             case "POST", "/embed":
                 await self._embed(await _body(receive), receive, send)
+            case "POST", "/rank":
+                await self._rank(await _body(receive), receive, send)
             case "POST", "/tokenize":
                 await _answer(send, 200, await self._tokenize(await _body(receive)))
             case "POST", "/detokenize":
@@ -116,12 +118,17 @@ class App:
         raise InvalidRequest("detokenize needs tokens")
 
     async def _embed(self, body: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        work = embed(self._engine.ready, str(next(self._ids)), _embedding(body))
+        wanted = _parsed(embedding_from_json, body)
+        work = embed(self._engine.ready, str(next(self._ids)), wanted)
         await _answer(send, 200, (await _while_connected(receive, work)).to_json())
+
+    async def _rank(self, body: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        work = rank(self._engine.ready, str(next(self._ids)), _parsed(ranking_from_json, body))
+        await _answer(send, 200, asdict(await _while_connected(receive, work)))
 
     async def _generate(self, body: Mapping[str, Any], receive: Receive, send: Send) -> None:
         ready = self._engine.ready
-        generation = _generation(body)
+        generation = _parsed(generation_from_json, body)
         request_id = str(next(self._ids))
         stream = self._outbox.open()
         async with _watched(receive, stream):
@@ -215,18 +222,11 @@ def _check(tokens: list[Any], ready: Ready) -> None:
             raise InvalidRequest(f"{token!r} is not a token of this model")
 
 
-def _embedding(body: Mapping[str, Any]) -> Embedding:
+def _parsed(parse: Callable[[Mapping[str, Any]], _T], body: Mapping[str, Any]) -> _T:
     try:
-        return embedding_from_json(body)
+        return parse(body)
     except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"not an embedding: {error}") from error
-
-
-def _generation(body: Mapping[str, Any]) -> Generation:
-    try:
-        return generation_from_json(body)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"not a generation: {error}") from error
+        raise InvalidRequest(f"the request is malformed: {error}") from error
 
 
 async def _body(receive: Receive) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Embedding in the child: texts to tokens, through the loop, to vectors as they were asked for."""
 
 import asyncio
+import re
 from array import array
 from collections.abc import Sequence
 
 import numpy as np
 
-from cama.core.embedding import Embedded, Embedding
+from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.errors import CamaError, InvalidRequest, PromptTooLong, Unsupported
 from cama.engine.base import Embeds, Tokenizer, Vectors
 from cama.runner.engine_thread import Ready
@@ -34,6 +35,21 @@ async def embed(ready: Ready, request_id: str, request: Embedding) -> Embedded:
         prompt_tokens=sum(map(len, texts)),
         truncated_tokens=n_cut,
     )
+
+
+async def rank(ready: Ready, request_id: str, request: Ranking) -> Ranked:
+    """Cancelling it cancels the work. Raises Unsupported, InvalidRequest and PromptTooLong."""
+    engine = ready.engine
+    if not (isinstance(engine, Embeds) and engine.pooling == "rank"):
+        raise Unsupported("this model does not rank documents")
+    if not request.documents:
+        return Ranked(scores=(), prompt_tokens=0)
+    template = ready.info.rank_template
+    pairs = await asyncio.to_thread(encode_pairs, engine.tokenizer, request, template)
+    rows = await compute(ready, request_id, pairs)
+    if not np.isfinite(rows).all():
+        raise InvalidRequest("a score is NaN or Inf")
+    return Ranked(scores=tuple(rows[:, 0].tolist()), prompt_tokens=sum(map(len, pairs)))
 
 
 async def compute(ready: Ready, request_id: str, texts: Sequence[Sequence[int]]) -> Vectors:
@@ -81,6 +97,22 @@ def encode(tokenizer: Tokenizer, request: Embedding, n_ctx: int) -> tuple[list[l
             tokens = tokens[: n_ctx - len(tail)] + tail
         texts.append(tokens)
     return texts, n_cut
+
+
+def encode_pairs(tokenizer: Tokenizer, request: Ranking, template: str) -> list[list[int]]:
+    """The tokens of the query with each document."""
+    query = request.query
+    if not template:
+        return [tokenizer.encode_pair(query, document) for document in request.documents]
+
+    def written(document: str) -> str:
+        texts = {"{query}": query, "{document}": document}
+        return re.sub(r"\{(?:query|document)\}", lambda match: texts[match[0]], template)
+
+    return [
+        tokenizer.encode(written(document), add_special=False, parse_special=True)
+        for document in request.documents
+    ]
 
 
 def finished(rows: Vectors, request: Embedding) -> Vectors:

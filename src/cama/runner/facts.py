@@ -10,12 +10,15 @@ from cama.runner.protocol import RunnerInfo
 
 _TOKENS = "tokenizer.ggml.tokens"
 _EOS = "tokenizer.ggml.eos_token_id"
+_RANK_TEMPLATE = "tokenizer.chat_template.rerank"
 
 
 def describe(path: Path, engine: Engine, load_seconds: float) -> RunnerInfo:
     """What the server knows of this runner."""
     info = engine.info
     bos, eos = special_texts(path, engine.tokenizer.bos)
+    with GGUFFile.open(path) as file:
+        rank_template = file.get(_RANK_TEMPLATE, "")
     return RunnerInfo(
         engine=info.engine,
         reason=info.reason,
@@ -28,6 +31,7 @@ def describe(path: Path, engine: Engine, load_seconds: float) -> RunnerInfo:
         eos_text=eos,
         load_seconds=load_seconds,
         rss_bytes=psutil.Process().memory_info().rss,
+        rank_template=rank_template if isinstance(rank_template, str) else "",
     )
 
 

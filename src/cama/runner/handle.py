@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Any, Protocol
 
-from cama.core.embedding import Embedded, Embedding
+from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.errors import LoadFailed, RunnerCrashed, from_dict
 from cama.core.generation import Event, Finish, Generation
 from cama.core.load import PrefixFolder
@@ -56,6 +56,9 @@ class Runner(Protocol):
     async def embed(self, embedding: Embedding) -> Embedded:
         """Turn texts into vectors; cancelling it cancels the work."""
 
+    async def rank(self, ranking: Ranking) -> Ranked:
+        """Score documents; cancelling it cancels the work."""
+
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True
     ) -> list[int]: ...
@@ -98,6 +101,10 @@ class ChildRunner:
 
     async def embed(self, embedding: Embedding) -> Embedded:
         return Embedded.from_json(await self._call("/embed", asdict(embedding)))
+
+    async def rank(self, ranking: Ranking) -> Ranked:
+        answer = await self._call("/rank", asdict(ranking))
+        return Ranked(scores=tuple(answer["scores"]), prompt_tokens=answer["prompt_tokens"])
 
     async def tokenize(
         self, text: str, *, add_special: bool = False, parse_special: bool = True

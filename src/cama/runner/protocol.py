@@ -4,6 +4,7 @@
     GET  /info        -> RunnerInfo (409 with an error while the model is not ready)
     POST /generate    Generation -> NDJSON: {"chunk": ...}*, then {"finish": ...} or {"error": ...}
     POST /embed       Embedding -> Embedded
+    POST /rank        Ranking -> Ranked
     POST /tokenize    {"text", "add_special", "parse_special"} -> {"tokens": [...]}
     POST /detokenize  {"tokens"} -> {"text"}
 
@@ -16,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cama.core.embedding import Embedding
+from cama.core.embedding import Embedding, Ranking
 from cama.core.errors import RunnerError
 from cama.core.generation import (
     Chunk,
@@ -75,7 +76,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerInfo:
-    """Facts about a loaded model, for the scheduler and for ``ps``. Sizes in bytes."""
+    """Facts about a loaded model, for the scheduler and for ``ps``. Sizes in bytes.
+
+    ``rank_template`` is how a reranker's file wants ``{query}`` and ``{document}`` to be written.
+    """
 
     engine: str
     reason: str
@@ -88,6 +92,7 @@ class RunnerInfo:
     eos_text: str
     load_seconds: float
     rss_bytes: int
+    rank_template: str = ""
 
 
 def _prefix_folder(data: Mapping[str, Any]) -> PrefixFolder:
@@ -118,6 +123,10 @@ def embedding_from_json(data: Mapping[str, Any]) -> Embedding:
 def _sampling(data: Mapping[str, Any]) -> Sampling:
     bias = data["logit_bias"]
     return Sampling(**{**data, "logit_bias": {int(token): bias[token] for token in bias}})
+
+
+def ranking_from_json(data: Mapping[str, Any]) -> Ranking:
+    return Ranking(**{**data, "documents": tuple(map(str, data["documents"]))})
 
 
 def event_to_json(event: Event) -> dict[str, Any]:

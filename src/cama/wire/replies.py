@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cama.core.embedding import Embedded
+from cama.core.embedding import Embedded, Ranked
 from cama.core.generation import Finish, Logprob
 from cama.wire.encode import duration, timestamp, without_empty
 
@@ -94,6 +94,21 @@ def embed_reply(model: str, embedded: Embedded, total_seconds: float, load_secon
 def embeddings_reply(embedded: Embedded) -> Reply:
     """The answer of the older embeddings: one vector, or an empty one."""
     return {"embedding": _numbers(embedded.vectors[0]) if embedded.vectors else []}
+
+
+def rerank_reply(
+    model: str, ranked: Ranked, top_n: int, total_seconds: float, load_seconds: float
+) -> Reply:
+    """The answer of rerank: the best documents first."""
+    best = sorted(enumerate(ranked.scores), key=lambda one: one[1], reverse=True)
+    results = [{"index": index, "relevance_score": score} for index, score in best]
+    counts = {
+        "total_duration": duration(total_seconds),
+        "load_duration": duration(load_seconds),
+        "prompt_eval_count": ranked.prompt_tokens,
+    }
+    shown = results[:top_n] if top_n > 0 else results
+    return {"model": model, "results": shown, **without_empty(counts)}
 
 
 def _numbers(vector: "array[float]") -> list[float]:

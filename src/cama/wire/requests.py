@@ -171,6 +171,34 @@ class EmbeddingsRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RerankRequest:
+    """Cama's own. ``top_n`` is how many results are wanted, all of them when it is not above 0."""
+
+    struct: ClassVar[str] = "RerankRequest"
+
+    model: str
+    query: str
+    documents: tuple[str, ...]
+    top_n: int
+    keep_alive: float | None
+    options: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        documents = body.list("documents")
+        if not all(isinstance(document, str) for document in documents):
+            raise InvalidRequest("documents must be an array of strings")
+        return cls(
+            model=body.text("model").strip(),
+            query=body.text("query"),
+            documents=tuple(documents),
+            top_n=body.integer("top_n"),
+            keep_alive=_keep_alive(body),
+            options=body.object("options"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShowRequest:
     struct: ClassVar[str] = "ShowRequest"
 

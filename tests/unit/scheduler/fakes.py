@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Any
 
-from cama.core.embedding import Embedded, Embedding
+from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.generation import Event, Generation
 from cama.core.load import LoadOptions
 from cama.core.model import ModelSpec
@@ -63,6 +63,9 @@ class FakeRunner:
         yield
 
     async def embed(self, embedding: Embedding) -> Embedded:
+        raise NotImplementedError
+
+    async def rank(self, ranking: Ranking) -> Ranked:
         raise NotImplementedError
 
     async def tokenize(

@@ -1,8 +1,9 @@
-"""POST /api/embed and the older /api/embeddings: texts as vectors."""
+"""POST /api/embed, the older /api/embeddings, and /api/rerank: what becomes of whole texts."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,27 +13,61 @@ from cama.api.jobs import model_spec, refuse_adapters
 from cama.api.names import EMBED, EMBEDDINGS, Wording, find
 from cama.api.services import services
 from cama.api.streaming import Answer
-from cama.core.embedding import Embedded, Embedding
+from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
+from cama.core.errors import InvalidRequest
+from cama.runner.handle import Runner
 from cama.wire.options import Options
-from cama.wire.replies import Reply, embed_reply, embeddings_reply
-from cama.wire.requests import EmbeddingsRequest, EmbedRequest
+from cama.wire.replies import Reply, embed_reply, embeddings_reply, rerank_reply
+from cama.wire.requests import EmbeddingsRequest, EmbedRequest, RerankRequest
+
+_T = TypeVar("_T")
 
 
 async def embed(request: Request) -> Response:
     body = await read(request, EmbedRequest)
     wanted = Embedding(texts=body.input, truncate=body.truncate, dimensions=body.dimensions)
-    return await _answer(request, body, wanted, EMBED)
+
+    def reply(made: Embedded, total: float, load: float) -> Reply:
+        return embed_reply(body.model, made, total, load)
+
+    return await _answer(request, body, EMBED, lambda runner: _embedded(runner, wanted), reply)
 
 
 async def embeddings(request: Request) -> Response:
     body = await read(request, EmbeddingsRequest)
     wanted = Embedding(texts=(body.prompt,) if body.prompt else (), normalise=False)
-    return await _answer(request, body, wanted, EMBEDDINGS)
+
+    def reply(made: Embedded, total: float, load: float) -> Reply:
+        return embeddings_reply(made)
+
+    return await _answer(request, body, EMBEDDINGS, lambda runner: _embedded(runner, wanted), reply)
+
+
+async def rerank(request: Request) -> Response:
+    body = await read(request, RerankRequest)
+    if not body.query:
+        raise InvalidRequest("query is required")
+    wanted = Ranking(query=body.query, documents=body.documents)
+
+    def reply(made: Ranked, total: float, load: float) -> Reply:
+        return rerank_reply(body.model, made, body.top_n, total, load)
+
+    return await _answer(request, body, EMBEDDINGS, lambda runner: runner.rank(wanted), reply)
+
+
+async def _embedded(runner: Runner, wanted: Embedding) -> Embedded:
+    """Without texts the model is only loaded."""
+    return await runner.embed(wanted) if wanted.texts else Embedded(vectors=(), prompt_tokens=0)
 
 
 async def _answer(
-    request: Request, body: EmbedRequest | EmbeddingsRequest, wanted: Embedding, wording: Wording
+    request: Request,
+    body: EmbedRequest | EmbeddingsRequest | RerankRequest,
+    wording: Wording,
+    work: Callable[[Runner], Awaitable[_T]],
+    reply: Callable[[_T, float, float], Reply],
 ) -> Response:
+    """Do ``work`` with a runner; ``reply`` also gets the seconds in all and those of the load."""
     has, arrived = services(request), time.perf_counter()
     model = await find(has.store, body.model, wording)
     refuse_adapters(model)
@@ -42,14 +77,9 @@ async def _answer(
         spec = model_spec(model, options, has.settings)
         async with has.scheduler.lease(spec, body.keep_alive) as runner:
             load_seconds = time.perf_counter() - arrived
-            made = Embedded(vectors=(), prompt_tokens=0)
-            if wanted.texts:  # without any, the model is only loaded
-                made = await runner.embed(wanted)
+            made = await work(runner)
+        total_seconds = time.perf_counter() - arrived
         # In a thread, for there may be a million numbers to write.
-        if isinstance(body, EmbeddingsRequest):
-            yield await asyncio.to_thread(embeddings_reply, made)
-        else:
-            total = time.perf_counter() - arrived
-            yield await asyncio.to_thread(embed_reply, body.model, made, total, load_seconds)
+        yield await asyncio.to_thread(reply, made, total_seconds, load_seconds)
 
     return Answer(replies(), whole=lambda made: made[0], stream=False, stopping=has.stopping)
