@@ -83,8 +83,9 @@ class FakeEngine:
 
     Sequences are lists of cells; sharing a prefix shares the cells. ``grain`` is the multiple of
     tokens at which the cache can be cut, as with checkpoints of a recurrent state; ``can_cut``
-    False admits that it cannot be everywhere; ``can_shift`` False refuses every shift; ``favourite`` writes the text; ``on_forward`` runs within a pass, to
-    do what another thread would do meanwhile. ``plans`` records every pass that was computed.
+    False admits that it cannot be everywhere; ``can_shift`` False refuses every shift;
+    ``favourite`` writes the text; ``on_forward`` runs within a pass, to do what another thread
+    would do meanwhile. ``plans`` records every pass that was computed.
     """
 
     def __init__(

@@ -111,7 +111,7 @@ class Admission:
 
     def _find_lead(self, request: Request, tokens: Tokens) -> _Lead | None:
         readers = [r for r in self.running if r.pending > 1 and r.key == request.key]
-        if not readers or not self._cache.resumes_anywhere:
+        if not readers or not self._engine.info.can_cut:
             return None
         common, reader = max(
             ((common_length(r.history(), tokens[:-1]), r) for r in readers), key=lambda c: c[0]

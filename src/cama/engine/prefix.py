@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import NamedTuple
 
-from cama.core.errors import EngineError
+from cama.core.errors import CacheFull, EngineError
 from cama.core.generation import MissReason
 from cama.engine.base import Engine, SeqId
 from cama.engine.radix import EMPTY, MIN_RUN, Key, Point, RadixTree, Tokens
@@ -49,15 +49,7 @@ class PrefixCache:
         self._idle: set[SeqId] = set()
         self._tree: RadixTree[SeqId] = RadixTree()
         self._ghosts = _Ghosts()
-        self._cuts: bool | None = None
-
-    @property
-    def resumes_anywhere(self) -> bool:
-        """Whether the cache can be picked up in the middle of a sequence, as far as is known.
-
-        Running states exist at the ends only. Nobody says so: the first refusal tells.
-        """
-        return self._cuts is not False
+        self._can_cut = engine.info.can_cut
 
     def match(self, key: Key, tokens: Tokens) -> int:
         """How many of ``tokens`` a claim would find; never all, for one must be evaluated."""
@@ -96,7 +88,7 @@ class PrefixCache:
             return
         if length == node.end:
             yield from ((seq, length) for seq in node.ends & self._idle)
-        if self.resumes_anywhere:
+        if self._can_cut:
             yield from ((seq, length) for seq in islice(node.below(), _MAX_SOURCES))
         for node in point.path():
             if node.end:
@@ -111,20 +103,16 @@ class PrefixCache:
             return None  # it was evicted to try another one
         node, is_idle = self._tree.node(source), source in self._idle
         # Where the middle of a sequence is no place to resume, its end is worth another id.
-        is_its_own = node.end == length and (self.resumes_anywhere or not self._free)
+        is_its_own = node.end == length and (self._can_cut or not self._free)
         if (is_idle and is_its_own) or not self._has_free_id(spare=source):
             return self._take_over(source, length) if is_idle else None
-        is_part = length < node.end
         target = self._free.pop()
         try:
             self._engine.share(source, target, length)
         except EngineError as error:
             _logger.debug("prefix of %d tokens is not reusable: %s", length, error)
-            self._learn(cuts=False)
             self._free.append(target)
             return None
-        if is_part:
-            self._learn(cuts=True)
         self._tree.add(key, wanted[:length], target)
         return target
 
@@ -133,10 +121,6 @@ class PrefixCache:
         self.cut(source, length)
         self._tree.touch(source)
         return source
-
-    def _learn(self, *, cuts: bool) -> None:
-        """What was possible once stays so; a window may be gone in one place and not in another."""
-        self._cuts = cuts or bool(self._cuts)
 
     def _miss(self, key: Key, wanted: Tokens, length: int, differs: bool) -> Miss:
         if length == len(wanted):
@@ -164,10 +148,7 @@ class PrefixCache:
 
     def cut(self, seq: SeqId, length: int) -> int:
         """Forget what a held ``seq`` has behind ``length`` tokens; returns the length kept."""
-        is_part = 0 < length < self._tree.node(seq).end
         kept = self._engine.truncate(seq, length)
-        if is_part:
-            self._learn(cuts=kept == length)
         self._tree.cut(seq, kept)
         return kept
 
@@ -201,15 +182,14 @@ class PrefixCache:
     def restore(self, key: Key, tokens: Tokens, state: bytes) -> int:
         """Add an idle sequence from a saved state that begins with ``tokens``, cut to them.
 
-        Returns how many the cache keeps. Raises EngineError on a state that the engine refuses.
+        Returns how many the cache keeps. Raises EngineError on a state that the engine refuses,
+        CacheFull when there is no room.
         """
         if not self._has_free_id():
-            return 0
+            raise CacheFull("requests hold every sequence id")
         seq = self._free[-1]
-        length = self._engine.restore(seq, state)
+        self._engine.restore(seq, state)
         kept = self._engine.truncate(seq, len(tokens))
-        if len(tokens) < length:
-            self._learn(cuts=kept == len(tokens))
         if kept:
             self._free.pop()
             self._tree.add(key, tokens[:kept], seq)

@@ -46,6 +46,7 @@ class Saving:
         self._cache = cache
         self._store = store
         self._post = post
+        self._ends_only = not engine.info.can_cut
         self._reads: dict[Saved, _Read] = {}
         self._waiting: dict[Request, tuple[_Read, int]] = {}  # and tokens that the file spares
         self._seconds = 0.0
@@ -64,8 +65,7 @@ class Saving:
             return False
         request.was_sought = True
         n_cached = self._cache.match(request.key, tokens)
-        ends_only = not self._cache.resumes_anywhere
-        found = self._store.find(request.key, tokens, n_cached, ends_only=ends_only)
+        found = self._store.find(request.key, tokens, n_cached, ends_only=self._ends_only)
         if found is None or not self._has_room(found[0]):
             return False
         saved, length = found
@@ -104,7 +104,10 @@ class Saving:
         if not is_useful:  # another request has put it there
             return length
         try:
-            return self._cache.restore(request.key, tokens[:length], read.state)
+            kept = self._cache.restore(request.key, tokens[:length], read.state)
+            # A saved state may know less than the cache did: a sliding window in front of its end.
+            self._ends_only |= kept < length
+            return kept
         except CacheFull as error:
             _logger.debug("no room for a saved prefix: %s", error)
         except EngineError as error:
@@ -133,18 +136,24 @@ class Saving:
             self._seconds /= 2
 
     def save(self, request: Request, seq: SeqId, tokens: Tokens) -> None:
-        """Save what ``request`` left in ``seq``, if it took long to compute."""
+        """Save what ``request`` left in ``seq``, if it took long to compute.
+
+        That is the prompt, but for the token that is always evaluated: so the state is good for the
+        same prompt again where it can only be used whole. Answers are read faster than written.
+        """
         if self._store is None or not self._n_tokens or not self._cache.is_idle(seq):
             return
-        seconds_per_token = self._seconds / self._n_tokens
-        if not self._store.wants(request.key, tokens, seconds_per_token):
-            return
-        try:
-            state = self._engine.save(seq, len(tokens))
-        except EngineError as error:
-            _logger.debug("a prefix of %d tokens cannot be saved: %s", len(tokens), error)
-        else:
-            self._store.save(request.key, tokens, state, seconds_per_token)
+        speed = self._seconds / self._n_tokens
+        for length in sorted({min(len(tokens), len(request.prompt) - 1), len(tokens)}):
+            if not self._store.wants(request.key, tokens[:length], speed):
+                return
+            try:
+                state = self._engine.save(seq, length)
+            except EngineError as error:  # a running state exists at the end only
+                _logger.debug("a prefix of %d tokens cannot be saved: %s", length, error)
+            else:
+                self._store.save(request.key, tokens[:length], state, speed)
+                return
 
     def close(self) -> None:
         if self._store is not None:

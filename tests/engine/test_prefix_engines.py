@@ -1,0 +1,187 @@
+"""Cold, cached, restored from disk, among others: the greedy text is the same on real engines."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cama.core.load import LoadOptions, PrefixFolder
+from cama.engine.base import Engine, Logits, Plan, SeqId, Span
+from cama.engine.llama.engine import LlamaEngine
+from cama.engine.loop import Loop
+from cama.engine.native.engine import NativeEngine
+from cama.engine.prefix_store import PrefixStore, identity
+from tests.engine.sinks import Sink, generation
+
+pytestmark = pytest.mark.native
+
+N_PREDICT = 10
+
+TOYS = [
+    "cohere2", "command-r", "deepseek2-lite", "deepseek2-mla", "gemma", "gemma2", "gemma3",
+    "glm4", "glm4moe", "gpt-oss", "granite", "granitehybrid", "granitemoe", "lfm2",
+    "lfm2moe", "llama", "llama-moe", "llama-yarn", "llama4", "mistral3", "nemotron_h",
+    "nemotron_h_moe", "olmo2", "olmo3", "phi3", "phi3-longrope-short", "qwen2", "qwen2moe",
+    "qwen2vl", "qwen3", "qwen35", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vl",
+]  # fmt: skip
+
+RECURRENT = {
+    "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe",
+    "qwen3next",
+}  # fmt: skip
+
+LOAD = LoadOptions(n_ctx=512, n_cells=1024, n_batch=64, n_threads=1, cache_type="f32")
+
+Case = tuple[Engine, Path, bool]
+
+
+def _prompt(n: int, seed: int = 1) -> list[int]:
+    return [int(token) for token in np.random.default_rng(seed).integers(10, 250, n)]
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest, tiny_model: Callable[..., Path]) -> Iterator[Case]:
+    """An engine, its model, and whether it can be resumed anywhere."""
+    kind, name = request.param
+    if kind == "toy":
+        path = request.getfixturevalue("shared_data") / "toy" / f"{name}.gguf"
+    else:
+        path = tiny_model(name, "F32")
+    open_engine: Callable[..., Engine] = NativeEngine.open if kind == "native" else LlamaEngine.open
+    engine = open_engine(path, LOAD, "test", lambda _: None)
+    yield engine, path, name not in RECURRENT
+    engine.close()
+
+
+CASES = [
+    *(("native", name) for name in ("llama", "qwen2", "qwen3")),
+    *(("llama", name) for name in ("llama", "qwen3")),
+    *(("toy", name) for name in TOYS),
+]
+
+
+class _Runs:
+    """Answers of one engine, with every kind of cache."""
+
+    def __init__(self, engine: Engine, path: Path, folder: Path) -> None:
+        self.engine = engine
+        self.folder = PrefixFolder(path=folder / "prefix", max_bytes=1 << 30, min_seconds=0)
+        self.identity = identity(path, engine.info, LOAD)
+
+    def answer(self, *prompts: list[int], times: int = 1, is_saving: bool = False) -> list[Sink]:
+        """All ``prompts`` at once, one time after the other, on a fresh loop."""
+        store = PrefixStore(self.folder, self.identity) if is_saving else None
+        loop = Loop(self.engine, 4, store)
+        for _ in range(times):
+            sinks = [Sink() for _ in prompts]
+            for i, (prompt, sink) in enumerate(zip(prompts, sinks, strict=True)):
+                loop.submit(str(i), prompt, generation(num_predict=N_PREDICT), sink)
+            while not all(sink.is_over for sink in sinks):
+                if not loop.step():
+                    time.sleep(0.001)
+            loop.check_integrity()
+        while loop._cache.evict():
+            pass
+        loop.check_integrity()
+        if store is not None:
+            store.close()
+        assert self.engine.free_cells == self.engine.info.n_cells
+        return sinks
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case), indirect=True)
+def test_greedy_text_is_the_same_however_the_prompt_came_into_the_cache(
+    case: Case, tmp_path: Path
+) -> None:
+    engine, path, resumes_anywhere = case
+    runs = _Runs(engine, path, tmp_path)
+    prompt, others = _prompt(150), [_prompt(120) + _prompt(20, seed) for seed in (2, 3)]
+    (cold,) = runs.answer(prompt)
+    (cached,) = runs.answer(prompt, times=2)
+    among, *_ = runs.answer(prompt, *others)
+    runs.answer(prompt, is_saving=True)
+    (restored,) = runs.answer(prompt, is_saving=True)
+    *_, later = runs.answer(*others, prompt, is_saving=True)
+    assert cold.finish.eval_tokens == N_PREDICT or cold.finish.reason == "stop"
+    for sink in (cached, among, restored, later):
+        assert sink.text == cold.text
+    if resumes_anywhere:
+        assert cached.finish.cached_tokens == len(prompt) - 1
+        assert restored.finish.restored_tokens == len(prompt) - 1
+    else:
+        assert cached.finish.miss_reason == "not_resumable"
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case), indirect=True)
+def test_conversation_goes_on_where_it_ended(case: Case, tmp_path: Path) -> None:
+    engine, path, resumes_anywhere = case
+    runs = _Runs(engine, path, tmp_path)
+    prompt = _prompt(100)
+    answer = _evaluated(engine, prompt)
+    turn = prompt + answer + _prompt(30, 2)
+    (cold,) = runs.answer(turn)
+    runs.answer(prompt, is_saving=True)
+    (restored,) = runs.answer(turn, is_saving=True)
+    assert restored.text == cold.text
+    expected = len(prompt) - 1 if resumes_anywhere else len(prompt + answer)
+    assert restored.finish.restored_tokens == expected
+
+
+def _evaluated(engine: Engine, prompt: list[int]) -> list[int]:
+    """The tokens of the greedy answer that are in the cache at its end: all but the last."""
+    n_batch, answer = engine.info.n_batch, []
+    for i in range(0, len(prompt), n_batch):
+        row = _feed(engine, prompt[i : i + n_batch], i)
+    for i in range(N_PREDICT - 1):
+        token = int(row.argmax())
+        if token in engine.tokenizer.end_of_generation:
+            break
+        answer.append(token)
+        row = _feed(engine, [token], len(prompt) + i)
+    engine.truncate(SeqId(0), 0)
+    return answer
+
+
+def _feed(engine: Engine, tokens: list[int], start: int) -> Logits:
+    row: Logits = engine.forward(Plan((Span(SeqId(0), start, tokens, 1),)))[0]
+    return row
+
+
+@pytest.mark.parametrize("open_engine", [NativeEngine.open, LlamaEngine.open])
+def test_storm_of_cancellations_between_threads(
+    open_engine: Callable[..., Engine], tiny_model: Callable[..., Path]
+) -> None:
+    engine = open_engine(tiny_model("llama"), LOAD, "test", lambda _: None)
+    loop, chance = Loop(engine, 8), random.Random(7)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    sinks: dict[str, Sink] = {}
+    trunk = _prompt(100)
+    for i in range(500):
+        sink = sinks[str(i)] = Sink()
+        prompt = trunk[: chance.choice([10, 80, 100])] + _prompt(chance.randint(1, 20), i)
+        options = generation(num_predict=chance.randint(1, 12))
+        loop.submit(str(i), prompt, options, sink)
+        if chance.random() < 0.5:
+            threading.Timer(chance.random() * 0.2, loop.cancel, (str(i),)).start()
+        time.sleep(chance.choice([0, 0, 0.005]))
+    while any(isinstance(t, threading.Timer) for t in threading.enumerate()):
+        time.sleep(0.01)
+    last = sinks["last"] = Sink()
+    loop.submit("last", trunk, generation(num_predict=1), last)
+    while loop._requests:
+        time.sleep(0.01)
+    loop.stop()
+    thread.join()
+    loop._read_inbox()
+    assert last.is_over
+    loop.check_integrity()
+    while loop._cache.evict():
+        pass
+    assert engine.free_cells == engine.info.n_cells
+    assert len(loop._cache._free) == engine.info.n_seq_max
+    engine.close()
