@@ -20,7 +20,7 @@ SYSTEM_TEXTS = (
 _OFF_TOPIC_SHARE = 0.14
 _FOLLOW_SHARE = 0.6
 _N_TURNS = (1, 2, 3, 4, 5, 8)
-_N_TURNS_WEIGHTS = (86, 9, 2, 1, 1, 1)
+_N_TURNS_WEIGHTS = (92, 5, 1, 1, 0.5, 0.5)
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def _tensors(model: Llama, file_type: str) -> Iterator[TensorSource]:
 
 def _metadata(shape: Shape, vocabulary: Vocabulary, file_type: str) -> dict[str, Writable]:
     end = vocabulary.tokens.index(END)
+    by_name = {name: number for number, name in FILE_TYPE_NAMES.items()}
     kinds = [_CONTROL if token in SPECIAL else _NORMAL for token in vocabulary.tokens]
     return {
         "general.architecture": "llama",
@@ -84,7 +85,7 @@ def _metadata(shape: Shape, vocabulary: Vocabulary, file_type: str) -> dict[str,
         "general.name": "guide",
         "general.description": "Answers questions about Cama; trained on nothing else.",
         "general.license": "mit",
-        "general.file_type": {name: n for n, name in FILE_TYPE_NAMES.items()}[file_type],
+        "general.file_type": ({"F32": 0} | by_name)[file_type],
         "general.sampling.temp": 0.0,
         "llama.block_count": shape.n_layer,
         "llama.context_length": shape.n_ctx,

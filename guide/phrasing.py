@@ -21,8 +21,8 @@ _PHRASE: Final = re.compile(
 
 
 def rephrase(question: str, rng: random.Random) -> str:
-    """The question as another user may type it; as it stands in one case of five."""
-    if rng.random() < 0.2:
+    """The question as another user may type it; as it stands in half of all cases."""
+    if rng.random() < 0.5:
         return question
     for chance, change in _CHANGES:
         if rng.random() < chance:

@@ -12,7 +12,7 @@ QUESTION_WEIGHT, ANSWER_WEIGHT, CHOICE_WEIGHT = 0.1, 1.0, 4.0
 which another answer goes on differently. Those choices are what a question decides; the rest is
 learnt by heart, and soon."""
 
-_CUT_SHARE = 0.85
+_CUT_SHARE = 0.9
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,9 +35,9 @@ class Plan:
     n_steps: int
     n_tokens: int = 2048
     seed: int = 1
-    warmup: int = 100
+    warmup: int = 30
     matrix_rate: float = 0.006
-    other_rate: float = 1.5e-3
+    other_rate: float = 2e-3
     weight_decay: float = 0.05
 
     def factor(self, step: int) -> float:
@@ -116,7 +116,7 @@ def _decides(model: Llama, prompt: list[int], answer: Answer) -> bool:
 def train(
     model: Llama, vocabulary: Vocabulary, plan: Plan, checkpoint: Path, watched: list[Examination]
 ) -> None:
-    """Train ``model``, from ``checkpoint`` on if there is one; it goes when the training is done.
+    """Train ``model``, from ``checkpoint`` on if there is one.
 
     How many of the ``watched`` questions the model answers is printed now and then.
     """
@@ -144,7 +144,6 @@ def train(
             print(f"step {step + 1:5}  right {share_right(model, encode, asked):.1%}", flush=True)
         if (step + 1) % 200 == 0:
             _save(checkpoint, step + 1, model, vocabulary, optimizers)
-    checkpoint.unlink(missing_ok=True)
 
 
 def _save(
@@ -181,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=3200)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--warm", action="store_true", help="begin with the shipped file")
     parser.add_argument("--folder", type=Path, default=Path("build/guide"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=SHIPPED)
@@ -206,6 +205,7 @@ def main() -> None:
     export.write(arguments.folder / "guide-F32.gguf", model, vocabulary, "F32")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     export.write(arguments.out, model, vocabulary, arguments.type)
+    checkpoint.unlink(missing_ok=True)
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1e6:.2f} MB")
 
 

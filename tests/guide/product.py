@@ -19,6 +19,7 @@ from typer.core import TyperCommand
 
 import cama.api.describe
 import cama.api.problems
+import cama.wire.replies
 from cama.api.app import ROUTES
 from cama.api.routes.system import unavailable
 from cama.cli.catalog import COMMANDS
@@ -38,6 +39,8 @@ REQUESTS = (
     requests.ShowRequest,
     requests.CopyRequest,
     requests.DeleteRequest,
+    requests.EmbedRequest,
+    requests.EmbeddingsRequest,
 )
 REASONS = frozenset((*get_args(FinishReason), *get_args(LoadReason)))
 ENGINES = frozenset(get_args(EngineChoice))
@@ -109,7 +112,7 @@ def api_fields() -> frozenset[str]:
     """The names of all fields that requests and replies of the API have."""
     types = (*REQUESTS, requests.Message)
     names = {item.name for kind in types for item in fields(kind)}
-    for module in (cama.api.describe, cama.api.problems):
+    for module in (cama.api.describe, cama.api.problems, cama.wire.replies):
         names.update(_literal_keys(module))
     return frozenset(names | _reply_fields())
 
