@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 
 from cama.core.errors import (
     EngineError,
+    InvalidConstraint,
     InvalidModelFile,
     InvalidRequest,
     LoadFailed,
@@ -20,7 +22,7 @@ from cama.core.errors import (
     RunnerError,
     UnsupportedModel,
 )
-from cama.core.generation import Chunk, Finish, Generation, Sampling
+from cama.core.generation import Chunk, Constraint, Finish, Generation, Sampling
 from cama.core.model import ModelSpec
 from cama.runner.handle import Runner, start_runner
 from tests.runner.conftest import FAKE_CHILD, StartFake, process_exists
@@ -30,13 +32,16 @@ pytestmark = pytest.mark.e2e
 ENDLESS = Generation(prompt="go on", add_special=False)
 
 
-async def answer(runner: Runner, prompt: str, num_predict: int = -1) -> tuple[str, Finish]:
+async def answer(
+    runner: Runner, prompt: str, num_predict: int = -1, constraint: Constraint | None = None
+) -> tuple[str, Finish]:
     text, finish = "", None
     generation = Generation(
         prompt=prompt,
         add_special=False,
         num_predict=num_predict,
         sampling=Sampling(temperature=0),
+        constraint=constraint,
     )
     async for event in runner.generate(generation):
         if isinstance(event, Chunk):
@@ -56,6 +61,21 @@ async def test_runner_streams_an_answer_to_its_finish(start_fake: StartFake) -> 
     text, finish = await answer(await start_fake(), "hello")
     assert text == " world"
     assert (finish.reason, finish.prompt_tokens, finish.eval_tokens) == ("stop", 5, 7)
+
+
+async def test_runner_holds_an_answer_to_its_constraint(start_fake: StartFake) -> None:
+    runner = await start_fake()
+    constraint = Constraint(kind="regex", text=" w[0-9]{3}")
+    text, finish = await answer(runner, "hello", constraint=constraint)
+    assert re.fullmatch(constraint.text, text)
+    assert finish.reason == "stop"
+
+
+async def test_runner_refuses_a_bad_constraint_and_goes_on(start_fake: StartFake) -> None:
+    runner = await start_fake()
+    with pytest.raises(InvalidConstraint, match="invalid regular expression: unclosed group"):
+        await answer(runner, "hello", constraint=Constraint(kind="regex", text="("))
+    assert (await answer(runner, "hello"))[0] == " world"
 
 
 async def test_runner_reports_facts_of_the_model(start_fake: StartFake) -> None:
