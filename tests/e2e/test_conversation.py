@@ -85,5 +85,6 @@ def test_conversation_shows_the_model_and_clears(terminal: Terminal) -> None:
     terminal.read_until(">>> ")
     terminal.type(IMPORT.question)
     terminal.read_until(IMPORT.key)
+    terminal.read_until(">>> ")
     terminal.type("/bye")
     assert terminal.wait() == 0

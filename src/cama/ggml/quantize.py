@@ -12,7 +12,7 @@ def quantize(
 ) -> NDArray[np.uint8]:
     """``values`` of shape (n_rows, n_row) as rows of bytes of a ggml type.
 
-    ``importance`` has, for each of the ``n_row`` columns, how much an error there matters; all alike
+    ``importance`` has, for each of the ``n_row`` columns, how much an error matters; all alike
     without it. ``n_row`` is a multiple of the type's block size.
     """
     rows = np.ascontiguousarray(values, np.float32)
