@@ -130,7 +130,7 @@ class Admission:
         claim = self._cache.claim(request.key, tokens)
         if claim.seq is None:
             return False
-        if not self._free_up(promised + len(tokens) - claim.length):
+        if not self._free_up(promised + len(request.tokens) - claim.length):
             self._cache.keep(claim.seq, tokens[: claim.length])
             return False
         request.seq, request.n_cached = claim.seq, claim.length
