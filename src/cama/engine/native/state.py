@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cama.core.errors import EngineError
+from cama.engine.native.kvcache.mask import as_slice
 from cama.engine.native.kvcache.storage import KVStorage
 
 _MAGIC = b"CAMAKV1\0"
@@ -16,8 +17,9 @@ _HEAD = struct.Struct("<8sI")
 def pack(identity: str, storage: KVStorage, cells: NDArray[np.int32]) -> bytes:
     """Header, then for each layer the keys and values of ``cells`` in order."""
     header = json.dumps({"identity": identity, "length": len(cells)}).encode()
-    rows = [pool.numpy()[0, 0, cells] for pool in storage.pools]
-    return b"".join([_HEAD.pack(_MAGIC, len(header)), header, *(r.tobytes() for r in rows)])
+    rows = as_slice(cells) if len(cells) else cells  # neighbours are copied once only
+    data = [pool.numpy()[0, 0, rows].data for pool in storage.pools]
+    return b"".join([_HEAD.pack(_MAGIC, len(header)), header, *data])
 
 
 def unpack_length(identity: str, storage: KVStorage, data: bytes) -> int:
@@ -38,9 +40,10 @@ def unpack_length(identity: str, storage: KVStorage, data: bytes) -> int:
 def unpack(storage: KVStorage, data: bytes, cells: NDArray[np.int64]) -> None:
     """Write the rows of ``data`` into ``cells``."""
     offset = len(data) - len(cells) * storage.cell_bytes
+    where = as_slice(cells) if len(cells) else cells
     for pool in storage.pools:
         rows = pool.numpy()[0, 0]
         n = len(cells) * rows.shape[1]
         values = np.frombuffer(data, rows.dtype, n, offset)
-        rows[cells] = values.reshape(len(cells), -1)
+        rows[where] = values.reshape(len(cells), -1)
         offset += values.nbytes

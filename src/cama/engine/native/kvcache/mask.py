@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ VISIBLE_BITS = 0
 _HIDDEN_BITS = HIDDEN.view(np.uint16)
 
 Mask = NDArray[np.float16]
+Cells = NDArray[np.integer[Any]]
 
 
 class Rows(NamedTuple):
@@ -36,7 +37,7 @@ def fill_mask(mask: Mask, rows: Sequence[Rows]) -> None:
         first += len(new)
         if start:
             block[:] = _visible(cells[:start], mask.shape[1])
-        block[:, _as_slice(new)] = _triangle(len(new))
+        block[:, as_slice(new)] = _triangle(len(new))
 
 
 @lru_cache(8)
@@ -51,7 +52,7 @@ def _visible(cells: NDArray[np.int32], n_kv: int) -> Mask:
     return row
 
 
-def _as_slice(cells: NDArray[np.int32]) -> slice | NDArray[np.int32]:
+def as_slice(cells: Cells) -> slice | Cells:
     """Neighbouring cells as a slice."""
     first, last = int(cells[0]), int(cells[-1])
     if last - first == len(cells) - 1 and bool((np.diff(cells) == 1).all()):
