@@ -1,6 +1,6 @@
 """Train the model that ships with Cama, on the CPU.
 
-    python -m guide.train                       from nothing, about an hour and a half on two cores
+    python -m guide.train                       from nothing, about half an hour on two cores
     python -m guide.train --warm --steps 800    from the shipped file, after a change of the corpus
 
 An interrupted run goes on where its last checkpoint was.
