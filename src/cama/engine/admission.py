@@ -123,8 +123,8 @@ class Admission:
         self._publish()
         tokens = request.history()
         promised = sum(other.pending + _RESERVE for other in self.running)
-        n_restored = self._saving.n_cells(request)
-        if n_restored and not self._free_up(promised + n_restored) and self.running:
+        n_saved = self._saving.n_cells(request, tokens)
+        if n_saved and not self._free_up(promised + n_saved) and self.running:
             return False
         n_restored = self._saving.restore(request, tokens)
         claim = self._cache.claim(request.key, tokens)

@@ -83,10 +83,14 @@ class Saving:
         n_held = sum(other.n_tokens for other in self._reads if other != saved)
         return n_held + saved.n_tokens <= self._engine.info.n_cells
 
-    def n_cells(self, request: Request) -> int:
-        """Cells that :meth:`restore` takes for a moment."""
+    def n_cells(self, request: Request, tokens: Tokens) -> int:
+        """Cells that :meth:`restore` takes: those of the whole file, be it for a moment."""
         waits = self._waiting.get(request)
-        return waits[0].saved.n_tokens if waits and waits[0].state else 0
+        if waits is None or waits[0].state is None:
+            return 0
+        read, length = waits
+        is_cached = self._cache.match(request.key, tokens) >= length  # for another request
+        return 0 if is_cached else read.saved.n_tokens
 
     def restore(self, request: Request, tokens: Tokens) -> int:
         """Put what was read for ``request`` into the cache, as an idle prefix; returns its length.
@@ -96,24 +100,27 @@ class Saving:
         waits = self._waiting.get(request)
         if waits is None:
             return 0
-        read, length = waits
+        needs_cells = self.n_cells(request, tokens) > 0
         self.forget(request)
-        is_useful = self._cache.match(request.key, tokens) < length
+        read, length = waits
         if read.state is None:
             return 0
-        if not is_useful:  # another request has put it there
-            return length
+        return self._put(request, tokens[:length], read) if needs_cells else length
+
+    def _put(self, request: Request, tokens: Tokens, read: _Read) -> int:
+        assert read.state is not None
+        assert self._store is not None
         try:
-            kept = self._cache.restore(request.key, tokens[:length], read.state)
-            # A saved state may know less than the cache did: a sliding window in front of its end.
-            self._ends_only |= kept < length
-            return kept
+            kept = self._cache.restore(request.key, tokens, read.state)
         except CacheFull as error:
             _logger.debug("no room for a saved prefix: %s", error)
+            return 0
         except EngineError as error:
-            assert self._store is not None
             self._store.reject(read.saved, error.message)
-        return 0
+            return 0
+        # A saved state may know less than the cache did: a sliding window in front of its end.
+        self._ends_only |= kept < len(tokens)
+        return kept
 
     def forget(self, request: Request) -> None:
         """The request needs its file no more."""

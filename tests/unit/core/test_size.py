@@ -28,7 +28,9 @@ def test_sizes_are_read(text: str, n_bytes: int) -> None:
     assert parse_size(text) == n_bytes
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1", "8XB", "1e9", "8iB", "8 GB free", "٨GB", "9" * 999])
+@pytest.mark.parametrize(
+    "text", ["", "GB", "-1", "8XB", "1e9", "8iB", "8 GB free", "٨GB", "9" * 999]
+)
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(InvalidOption, match="8GB"):
         parse_size(text)
