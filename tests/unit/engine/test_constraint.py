@@ -12,7 +12,7 @@ from cama.core.errors import EngineError, InvalidConstraint, Unsupported
 from cama.core.generation import Constraint, ConstraintKind
 from cama.engine.constraint import grammars
 from cama.engine.constraint.compiler import Compiler
-from cama.engine.constraint.grammars import MAX_GRAMMAR, MAX_SCHEMA
+from cama.engine.constraint.grammars import MAX_GRAMMAR, MAX_PATTERN, MAX_SCHEMA
 from cama.engine.sampling.guard import Guard
 from cama.engine.tokenizer import LlamaTokenizer
 from tests.engine.fake import BOS, EOG, N_VOCAB, ByteTokenizer
@@ -81,6 +81,8 @@ PAIR = {
         ({"type": "array", "items": INTEGER, "minItems": 2}, "[1, 2, 3]"),
         ({"type": "string", "pattern": "^[a-z]+$"}, '"abc"'),
         ({"$ref": "#/$defs/n", "$defs": {"n": INTEGER}}, "17"),
+        ({"anyOf": [{"type": "integer", "multipleOf": n} for n in (10**9, 60, 86400)]}, "120"),
+        ({"type": "number", "multipleOf": 0.01}, "0.07"),
         ({"type": "string"}, '"\\u00fc \\ud83d\\ude00 \\n"'),
         (True, '{"x": [null, 1e-3]}'),
     ],
@@ -249,7 +251,11 @@ def test_mask_shows_what_is_allowed(shared_data: Path, name: str) -> None:
         ("json_schema", '{"items":' * 200 + "{}" + "}" * 200, "recursion limit exceeded"),
         ("json_schema", '{"items":' * 5000 + "{}" + "}" * 5000, "too deeply nested"),
         ("json_schema", json.dumps({"x": "x" * MAX_SCHEMA}), "longer than 131072 characters"),
-        ("json_schema", json.dumps({"pattern": "a?" * MAX_GRAMMAR}), "a string in it is longer"),
+        ("json_schema", json.dumps({"pattern": "a?" * MAX_PATTERN}), "a pattern is longer"),
+        ("json_schema", json.dumps({"patternProperties": {"a" * 5000: True}}), "a pattern is long"),
+        ("json_schema", '{"multipleOf": 10000019}', "a common multiple above 100000"),
+        ("json_schema", '{"multipleOf": 0.31, "not": {"multipleOf": 32261e99}}', "a common mul"),
+        ("json_schema", '{"multipleOf": NaN}', "expected value"),
         ("regex", "(", "unclosed group"),
         ("regex", "(?=a)b", "look-around"),
         ("regex", r"[^\s\S]", "no text that the model can write matches it"),

@@ -1,7 +1,9 @@
 """Constraints as llguidance takes them: its grammar of a text, its table of a vocabulary."""
 
 import json
+import math
 from collections.abc import Collection, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
@@ -11,10 +13,19 @@ from cama.core.errors import InvalidConstraint, Unsupported
 from cama.core.generation import Constraint
 
 MAX_SCHEMA = 1 << 17
-
 MAX_GRAMMAR = 1 << 14
-"""Characters of a grammar, and of a string in a schema, which may be a regular expression: the
-worst of this length take a second and 300 MB to compile, and both grow with its square."""
+MAX_PATTERN = 1 << 12
+"""Characters of a schema, of a grammar of another kind, and of a regular expression in a schema.
+
+The time and memory that a regular expression takes can grow with the square of its length: the
+worst of those allowed take a second and 300 MB.
+"""
+
+MAX_MULTIPLE = 100_000
+"""The least common multiple of every ``multipleOf`` in a schema: llguidance keeps a state for each
+remainder, outside its limits, and ten million of them take minutes and gigabytes."""
+
+_PATTERNS = ("pattern", "whitespace_pattern", "item_separator", "key_separator")
 
 _MAX_PIECE_BYTES = 1024
 _MAX_VOCABULARY_BYTES = 1 << 22
@@ -128,25 +139,45 @@ def _schema(constraint: Constraint) -> Any:
     text = _short(constraint, MAX_SCHEMA)
     try:
         schema = json.loads(text)
-        longest = max(map(len, _strings(schema)), default=0)
+        patterns, multiple = _costs(schema)
     except (ValueError, RecursionError):
         raise _invalid(constraint, "it is not JSON, or too deeply nested") from None
-    if longest > MAX_GRAMMAR:
-        raise _invalid(constraint, f"a string in it is longer than {MAX_GRAMMAR} characters")
+    if max(map(len, patterns), default=0) > MAX_PATTERN:
+        raise _invalid(constraint, f"a pattern is longer than {MAX_PATTERN} characters")
+    if multiple > MAX_MULTIPLE:
+        raise _invalid(constraint, f"multipleOf with a common multiple above {MAX_MULTIPLE}")
     return schema
 
 
-def _strings(value: Any) -> Iterator[str]:
-    """All strings in a JSON value, keys included."""
-    match value:
-        case str():
-            yield value
-        case list():
-            for item in value:
-                yield from _strings(item)
-        case dict():
-            yield from value
-            yield from _strings(list(value.values()))
+def _costs(schema: Any) -> tuple[list[str], int]:
+    """The regular expressions of a schema, and the least common multiple of all its multiples."""
+    patterns: list[str] = []
+    multiple = 1
+    for key, value in _members(schema):
+        match value:
+            case str() if key in _PATTERNS:
+                patterns.append(value)
+            case dict() if key == "patternProperties":
+                patterns.extend(value)
+            case int() | float() if key == "multipleOf":
+                multiple = math.lcm(multiple, _coefficient(value))
+    return patterns, multiple
+
+
+def _coefficient(number: float) -> int:
+    """The digits of a number, less the zeros at the end: for powers of ten no state is needed."""
+    digits = Decimal(str(number)).normalize().as_tuple().digits
+    return int("".join(map(str, digits)) or 0) or 1
+
+
+def _members(value: Any) -> Iterator[tuple[str, Any]]:
+    """The keys of all objects in a JSON value, with what they hold."""
+    items = value if isinstance(value, list) else ()
+    if isinstance(value, dict):
+        yield from value.items()
+        items = tuple(value.values())
+    for item in items:
+        yield from _members(item)
 
 
 def _short(constraint: Constraint, most: int = MAX_GRAMMAR) -> str:
