@@ -52,13 +52,27 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Common:
-    """What generate and chat share. ``keep_alive`` is in seconds, None when it was not given."""
+class ModelRequest:
+    """What loads a model. ``keep_alive`` is in seconds, None when it was not given."""
 
     model: str
-    stream: bool
     keep_alive: float | None
     options: Mapping[str, Any]
+
+
+def _model_request(body: Fields) -> dict[str, Any]:
+    return {
+        "model": body.text("model").strip(),
+        "keep_alive": _keep_alive(body),
+        "options": body.object("options"),
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common(ModelRequest):
+    """What generate and chat share."""
+
+    stream: bool
     format: Constraint | None
     think: Think
     truncate: bool
@@ -70,10 +84,8 @@ class Common:
 
 def _common(body: Fields) -> dict[str, Any]:
     return {
-        "model": body.text("model").strip(),
+        **_model_request(body),
         "stream": body.flag("stream", default=True),
-        "keep_alive": _keep_alive(body),
-        "options": body.object("options"),
         "format": _format(body.any("format")),
         "think": _think(body.any("think")),
         "truncate": body.flag("truncate", default=True),
@@ -127,61 +139,48 @@ class ChatRequest(Common):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedRequest:
+class EmbedRequest(ModelRequest):
     """``input`` is empty when there is nothing to embed; a list may hold empty texts."""
 
     struct: ClassVar[str] = "EmbedRequest"
 
-    model: str
     input: tuple[str, ...]
     truncate: bool
     dimensions: int
-    keep_alive: float | None
-    options: Mapping[str, Any]
 
     @classmethod
     def read(cls, body: Fields) -> Self:
         return cls(
-            model=body.text("model").strip(),
+            **_model_request(body),
             input=_input(body.any("input")),
             truncate=body.flag("truncate", default=True),
             dimensions=body.integer("dimensions"),
-            keep_alive=_keep_alive(body),
-            options=body.object("options"),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddingsRequest:
+class EmbeddingsRequest(ModelRequest):
     struct: ClassVar[str] = "EmbeddingRequest"
 
-    model: str
     prompt: str
-    keep_alive: float | None
-    options: Mapping[str, Any]
 
     @classmethod
     def read(cls, body: Fields) -> Self:
         return cls(
-            model=body.text("model").strip(),
+            **_model_request(body),
             prompt=body.text("prompt"),
-            keep_alive=_keep_alive(body),
-            options=body.object("options"),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RerankRequest:
+class RerankRequest(ModelRequest):
     """Cama's own. ``top_n`` is how many results are wanted, all of them when it is not above 0."""
 
     struct: ClassVar[str] = "RerankRequest"
 
-    model: str
     query: str
     documents: tuple[str, ...]
     top_n: int
-    keep_alive: float | None
-    options: Mapping[str, Any]
 
     @classmethod
     def read(cls, body: Fields) -> Self:
@@ -189,12 +188,10 @@ class RerankRequest:
         if not all(isinstance(document, str) for document in documents):
             raise InvalidRequest("documents must be an array of strings")
         return cls(
-            model=body.text("model").strip(),
+            **_model_request(body),
             query=body.text("query"),
             documents=tuple(documents),
             top_n=body.integer("top_n"),
-            keep_alive=_keep_alive(body),
-            options=body.object("options"),
         )
 
 
