@@ -6,7 +6,7 @@ import pytest
 
 from cama.core.errors import CamaError, LoadFailed
 from tests.unit.scheduler.fakes import FakeRunner, settle, spec
-from tests.unit.scheduler.test_scheduler import Request, World
+from tests.unit.scheduler.world import Request, World
 
 MODELS = [spec("a"), spec("b"), spec("c"), spec("d"), spec("a", n_ctx=512)]
 
