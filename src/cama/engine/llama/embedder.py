@@ -9,10 +9,9 @@ from cama.core.errors import EngineError, Interrupted
 from cama.core.load import LoadOptions
 from cama.engine.base import Plan, Pooling, Vectors
 from cama.engine.llama.batch import Batch
-from cama.engine.llama.model import CACHE_TYPES, is_recurrent, pooling_type
+from cama.engine.llama.model import context_params, is_recurrent, pooling_type
 from cama.engine.pooling import MAX_TEXTS, Text, batches, passes
 from cama.ggml._llama_abi import (
-    LLAMA_FLASH_ATTN_TYPE_AUTO,
     LLAMA_FLASH_ATTN_TYPE_DISABLED,
     LLAMA_POOLING_TYPE_CLS,
     LLAMA_POOLING_TYPE_LAST,
@@ -92,20 +91,14 @@ class Embedder:
         self._context = self._new_context(declared or LLAMA_POOLING_TYPE_LAST)
 
     def _new_context(self, pooling: int) -> int:
-        params = llama().llama_context_default_params()
+        params = context_params(self._load, self._n_threads, self._abort)
         params.n_ctx = self._n_ctx
         params.n_batch = params.n_ubatch = self._n_tokens
         params.n_seq_max = self._n_texts
-        params.n_threads = params.n_threads_batch = self._n_threads
         params.embeddings = True
         params.pooling_type = pooling
-        is_exact = self._load.cache_type == "f32" or self._n_ctx <= _LONG
-        params.flash_attn_type = (
-            LLAMA_FLASH_ATTN_TYPE_DISABLED if is_exact else LLAMA_FLASH_ATTN_TYPE_AUTO
-        )
-        params.type_k = params.type_v = CACHE_TYPES[self._load.cache_type]
-        params.kv_unified = params.swa_full = params.no_perf = True
-        params.abort_callback, params.abort_callback_data = self._abort.callback, self._abort.data
+        if self._n_ctx <= _LONG:
+            params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED
         return new_context(self._model, params)
 
     def _run(self, plan: Plan) -> None:

@@ -19,6 +19,7 @@ from cama.ggml._llama_abi import (
     LLAMA_LOAD_MODE_MMAP,
     LLAMA_LOAD_MODE_NONE,
     LLAMA_POOLING_TYPE_NONE,
+    llama_context_params,
     llama_progress_callback,
 )
 from cama.ggml.abort import AbortFlag
@@ -50,11 +51,19 @@ def open_context(
     model: int, load: LoadOptions, n_seq_max: int, n_threads: int, abort: AbortFlag | None
 ) -> int:
     """A context with one pool of KV cells for all sequences, and one more sequence for copies."""
-    params = llama().llama_context_default_params()
+    params = context_params(load, n_threads, abort)
     params.n_ctx = load.cells_for(llama().llama_model_n_ctx_train(model))
     params.n_seq_max = n_seq_max + 1
     params.n_batch = max(load.n_batch, params.n_seq_max)  # it keeps an output row per sequence
     params.n_ubatch = load.n_batch
+    return new_context(model, params)
+
+
+def context_params(
+    load: LoadOptions, n_threads: int, abort: AbortFlag | None
+) -> llama_context_params:
+    """What contexts of every kind have in common; their sizes are still libllama's defaults."""
+    params = llama().llama_context_default_params()
     params.n_threads = params.n_threads_batch = n_threads
     # libllama's flash attention would round a float32 cache to float16
     wants_exact = load.cache_type == "f32"
@@ -68,7 +77,7 @@ def open_context(
     params.no_perf = True
     if abort is not None:
         params.abort_callback, params.abort_callback_data = abort.callback, abort.data
-    return new_context(model, params)
+    return params
 
 
 def check_generates(model: int) -> None:
