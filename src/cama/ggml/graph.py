@@ -2,7 +2,7 @@
 
 import ctypes
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from cama.ggml import _abi
 from cama.ggml.library import ggml
@@ -47,8 +47,17 @@ class Context:
             self.address = 0
 
 
+class Additions(Protocol):
+    """What a graph adds to products with weights, such as the low-rank changes of adapters."""
+
+    def add(self, weight: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """``y``, which is x · weightᵀ, with all that belongs to it."""
+
+
 class Graph:
     """Nodes in the order of computation. Tensors made by ops on its tensors belong to it."""
+
+    additions: Additions | None = None
 
     def __init__(self, max_nodes: int) -> None:
         lib = ggml()

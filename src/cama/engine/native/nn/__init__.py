@@ -12,7 +12,7 @@ from cama.engine.native.nn.decoder import (
     heads,
 )
 from cama.engine.native.nn.layers import Embedding, Linear, RMSNorm, Vector
-from cama.engine.native.nn.module import Group, Module, Weights, tied
+from cama.engine.native.nn.module import Group, Module, Weights, leaves, tied
 from cama.engine.native.nn.rope import RopeScaling, RopeStyle, Rotation
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "attend",
     "gguf",
     "heads",
+    "leaves",
     "tied",
 ]

@@ -9,7 +9,10 @@ from cama.ggml.tensor import Tensor
 
 
 class Linear(Leaf):
-    """x · weightᵀ (+ bias): weight [n_in, n_out]; the bias is there when the file has one."""
+    """x · weightᵀ (+ bias): weight [n_in, n_out]; the bias is there when the file has one.
+
+    What the graph adds to products with this weight, such as those of adapters, is added here.
+    """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         self.weight = weight
@@ -21,6 +24,8 @@ class Linear(Leaf):
 
     def __call__(self, x: Tensor) -> Tensor:
         y = ops.mul_mat(self.weight, x)
+        if x.graph is not None and x.graph.additions is not None:
+            y = x.graph.additions.add(self.weight, x, y)
         return y if self.bias is None else y + self.bias
 
 

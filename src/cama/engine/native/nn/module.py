@@ -6,7 +6,7 @@ for tensors that the file keeps flat but the maths keeps together. ``X | None`` 
 
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, Self, Union, get_args, get_origin, get_type_hints
 
 from cama.core.errors import InvalidModelFile
@@ -67,6 +67,18 @@ class Module:
             value = config if name == "config" else _field(cls, name, hint, weights, config, prefix)
             setattr(self, name, value)
         return self
+
+
+def leaves(part: object) -> Iterator[Leaf]:
+    """All pieces of a built module, those of its parts too."""
+    if isinstance(part, Leaf):
+        yield part
+    elif isinstance(part, Module):
+        for child in vars(part).values():
+            yield from leaves(child)
+    elif isinstance(part, list):
+        for child in part:
+            yield from leaves(child)
 
 
 class Group(Module):
