@@ -19,6 +19,7 @@ from cama.core.model import ModelSpec
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
+from cama.templates.answers.base import PlainAnswer
 from cama.templates.prompt import Template
 from cama.wire.options import Options
 from cama.wire.replies import Metrics, Replies, Reply
@@ -137,9 +138,14 @@ class Job:
                 yield self.replies.rendered(prompt.text)
                 return
             run = _Run(runner, prompt, self._generation(options, prompt, runner))
-            async with aclosing(run.pieces()) as pieces:
-                async for piece in pieces:
-                    yield self.replies.chunk(piece.text, piece.logprobs)
+            parser = PlainAnswer()
+            async with aclosing(run.pieces()) as chunks:
+                async for chunk in chunks:
+                    piece = parser.feed(chunk.text)
+                    if piece or chunk.logprobs:
+                        yield self.replies.chunk(piece, chunk.logprobs)
+            if rest := parser.end():
+                yield self.replies.chunk(rest)
             metrics = Metrics(
                 finish=run.finish,
                 total_seconds=time.perf_counter() - self.arrived,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from cama.core.answer import ToolCall
 from cama.wire.requests import Message
 
 
@@ -37,10 +38,15 @@ def template_message(message: Message) -> dict[str, Any]:
     if message.thinking:
         turn["reasoning_content"] = message.thinking
     if message.tool_calls:
-        calls = [{"type": "function", "function": call} for call in message.tool_calls]
-        turn["tool_calls"] = calls
+        turn["tool_calls"] = [_template_call(call) for call in message.tool_calls]
     if message.tool_name:
         turn["name"] = message.tool_name
     if message.tool_call_id:
         turn["tool_call_id"] = message.tool_call_id
     return turn
+
+
+def _template_call(call: ToolCall) -> dict[str, Any]:
+    named = {"id": call.id} if call.id else {}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {**named, "type": "function", "function": function}

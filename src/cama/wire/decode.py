@@ -148,6 +148,10 @@ class Fields:
     def list(self, key: str) -> list[Any]:
         return self._typed(key, list, "[]interface {}") or []
 
+    def fields(self, key: str) -> "Fields":
+        """The fields of an object; none when it is absent."""
+        return Fields(self.object(key), f"{self._struct}.{key}")
+
     def integers(self, key: str) -> tuple[int, ...]:
         items = self.list(key)
         for item in items:

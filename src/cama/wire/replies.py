@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cama.core.answer import Piece, ToolCall
 from cama.core.embedding import Embedded, Ranked
 from cama.core.generation import Finish, Logprob
 from cama.wire.encode import duration, timestamp, without_empty
@@ -122,50 +123,68 @@ class Replies(ABC):
     def __init__(self, model: str) -> None:
         self._model = model
 
-    def chunk(self, text: str, logprobs: Sequence[Logprob] = ()) -> Reply:
-        reply = self._reply(text, done=False)
+    def chunk(self, piece: Piece, logprobs: Sequence[Logprob] = ()) -> Reply:
+        reply = self._reply(piece, done=False)
         return reply | without_empty({"logprobs": logprobs_to_json(logprobs)})
 
     def final(self, metrics: Metrics, context: list[int] | None = None) -> Reply:
-        reply = self._reply("", done=True, done_reason=metrics.finish.reason)
+        reply = self._reply(Piece(), done=True, done_reason=metrics.finish.reason)
         return reply | without_empty({"context": context}) | metrics.to_json()
 
     def loaded(self, reason: LoadReason) -> Reply:
-        return self._reply("", done=True, done_reason=reason)
+        return self._reply(Piece(), done=True, done_reason=reason)
 
     def rendered(self, prompt: str) -> Reply:
-        return self._reply("", done=False, _debug_info={"rendered_template": prompt})
+        return self._reply(Piece(), done=False, _debug_info={"rendered_template": prompt})
 
     def whole(self, replies: list[Reply]) -> Reply:
         """The one object of an answer that is not streamed."""
         logprobs = [one for reply in replies for one in reply.get("logprobs", ())]
-        text = "".join(self._text(reply) for reply in replies)
-        return replies[-1] | self._piece(text) | without_empty({"logprobs": logprobs})
+        return replies[-1] | self._joined(replies) | without_empty({"logprobs": logprobs})
 
-    def _reply(self, text: str, **fields: Any) -> Reply:
+    def _reply(self, piece: Piece, **fields: Any) -> Reply:
         head = {"model": self._model, "created_at": timestamp()}
-        return head | self._piece(text) | fields
+        return head | self._piece(piece) | fields
 
     @abstractmethod
-    def _piece(self, text: str) -> Reply:
-        """The key that carries the text."""
+    def _piece(self, piece: Piece) -> Reply:
+        """The keys that carry ``piece``."""
 
     @abstractmethod
-    def _text(self, reply: Reply) -> str:
-        """The text in what :meth:`_piece` made."""
+    def _joined(self, replies: list[Reply]) -> Reply:
+        """The keys that carry all of what :meth:`_piece` made."""
 
 
 class GenerateReplies(Replies):
-    def _piece(self, text: str) -> Reply:
-        return {"response": text}
+    def _piece(self, piece: Piece) -> Reply:
+        return {"response": piece.text} | without_empty({"thinking": piece.thinking})
 
-    def _text(self, reply: Reply) -> str:
-        return str(reply["response"])
+    def _joined(self, replies: list[Reply]) -> Reply:
+        return _concatenated(replies, "response")
 
 
 class ChatReplies(Replies):
-    def _piece(self, text: str) -> Reply:
-        return {"message": {"role": "assistant", "content": text}}
+    def _piece(self, piece: Piece) -> Reply:
+        calls = [tool_call_to_json(call) for call in piece.tool_calls]
+        message: Reply = {"role": "assistant", "content": piece.text}
+        extra = without_empty({"thinking": piece.thinking, "tool_calls": calls})
+        return {"message": message | extra}
 
-    def _text(self, reply: Reply) -> str:
-        return str(reply["message"]["content"])
+    def _joined(self, replies: list[Reply]) -> Reply:
+        messages = [reply["message"] for reply in replies]
+        calls = [call for message in messages for call in message.get("tool_calls", ())]
+        joined = _concatenated(messages, "content") | without_empty({"tool_calls": calls})
+        return {"message": {"role": "assistant"} | joined}
+
+
+def tool_call_to_json(call: ToolCall) -> Reply:
+    """The call as Ollama writes it."""
+    function = {"index": call.index, "name": call.name, "arguments": call.arguments}
+    return without_empty({"id": call.id}) | {"function": function}
+
+
+def _concatenated(replies: list[Reply], key: str) -> Reply:
+    """The texts under ``key``, and the thoughts beside them if there are any."""
+    thinking = "".join(reply.get("thinking", "") for reply in replies)
+    text = "".join(reply[key] for reply in replies)
+    return {key: text} | without_empty({"thinking": thinking})

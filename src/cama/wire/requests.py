@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
+from cama.core.answer import ToolCall
 from cama.core.duration import parse_keep_alive
 from cama.core.errors import InvalidRequest
 from cama.core.generation import Constraint
 from cama.wire.decode import Fields
+from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
 
 Think = bool | str | None
 
@@ -28,13 +30,13 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn of a conversation. ``tool_calls`` keep the form in which they came."""
+    """One turn of a conversation."""
 
     role: str
     content: str
     thinking: str = ""
     images: tuple[Any, ...] = ()
-    tool_calls: tuple[dict[str, Any], ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
     tool_call_id: str = ""
 
@@ -45,10 +47,20 @@ class Message:
             content=body.text("content"),
             thinking=body.text("thinking"),
             images=tuple(body.list("images")),
-            tool_calls=tuple(call.object("function") for call in body.objects("tool_calls")),
+            tool_calls=tuple(map(_tool_call, body.objects("tool_calls"))),
             tool_name=body.text("tool_name"),
             tool_call_id=body.text("tool_call_id"),
         )
+
+
+def _tool_call(body: Fields) -> ToolCall:
+    function = body.fields("function")
+    return ToolCall(
+        name=function.text("name"),
+        arguments=function.object("arguments"),
+        id=body.text("id"),
+        index=function.integer("index"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,17 +136,26 @@ class GenerateRequest(Common):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest(Common):
+    """``tool_choice`` and ``parallel_tool_calls`` (at most one call when false) are Cama's own."""
+
     struct: ClassVar[str] = "ChatRequest"
 
     messages: tuple[Message, ...]
-    tools: tuple[Any, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice(self.tool_choice, self.tools)
 
     @classmethod
     def read(cls, body: Fields) -> Self:
         return cls(
             **_common(body),
             messages=tuple(Message.read(item) for item in body.objects("messages")),
-            tools=tuple(body.list("tools")),
+            tools=read_tools(body.list("tools")),
+            tool_choice=read_choice(body.any("tool_choice")),
+            parallel_tool_calls=body.flag("parallel_tool_calls", default=True),
         )
 
 

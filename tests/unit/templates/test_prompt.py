@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from cama.core.answer import ToolCall
 from cama.templates.jinja import ChatTemplate
 from cama.templates.plain import PlainTemplate
 from cama.templates.prompt import render_prompt, template_message
@@ -53,7 +54,7 @@ def test_template_message_uses_the_templates_names() -> None:
         role="tool",
         content="2",
         thinking="hm",
-        tool_calls=({"name": "f", "arguments": {}},),
+        tool_calls=(ToolCall("f", {}, "y"),),
         tool_name="f",
         tool_call_id="x",
     )
@@ -61,7 +62,7 @@ def test_template_message_uses_the_templates_names() -> None:
         "role": "tool",
         "content": "2",
         "reasoning_content": "hm",
-        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {}}}],
+        "tool_calls": [{"id": "y", "type": "function", "function": {"name": "f", "arguments": {}}}],
         "name": "f",
         "tool_call_id": "x",
     }

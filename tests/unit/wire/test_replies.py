@@ -1,5 +1,6 @@
 from typing import Any
 
+from cama.core.answer import Piece
 from cama.core.generation import Finish
 from cama.wire.replies import ChatReplies, GenerateReplies, Metrics
 
@@ -58,7 +59,9 @@ def test_metrics_say_what_became_of_the_prompt() -> None:
 
 def test_generate_replies_fold_into_one() -> None:
     replies = GenerateReplies("m")
-    whole = replies.whole([replies.chunk("a"), replies.chunk("b"), replies.final(metrics(), [1])])
+    whole = replies.whole(
+        [replies.chunk(Piece("a")), replies.chunk(Piece("b")), replies.final(metrics(), [1])]
+    )
     assert (whole["response"], whole["done"], whole["context"]) == ("ab", True, [1])
     assert list(whole)[:4] == ["model", "created_at", "response", "done"]
 
@@ -69,7 +72,9 @@ def test_generate_replies_without_a_context_have_no_such_key() -> None:
 
 def test_chat_replies_fold_into_one() -> None:
     replies = ChatReplies("m")
-    whole = replies.whole([replies.chunk("a"), replies.chunk("b"), replies.final(metrics())])
+    whole = replies.whole(
+        [replies.chunk(Piece("a")), replies.chunk(Piece("b")), replies.final(metrics())]
+    )
     assert whole["message"] == {"role": "assistant", "content": "ab"}
     assert whole["done_reason"] == "stop"
 

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from cama.core.answer import ToolCall
 from cama.core.errors import InvalidOption, InvalidRequest
 from cama.wire.decode import Fields
 from cama.wire.requests import (
@@ -85,7 +86,7 @@ def test_chat_request_reads_messages() -> None:
         role="assistant",
         content="",
         thinking="hm",
-        tool_calls=({"name": "f", "arguments": {"a": 1}},),
+        tool_calls=(ToolCall("f", {"a": 1}, "x"),),
         tool_name="n",
         tool_call_id="i",
     )
