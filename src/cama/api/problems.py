@@ -16,6 +16,7 @@ from cama.core.errors import (
     ModelNotFound,
     QueueFull,
     ServerUnavailable,
+    Unauthorized,
     Unsupported,
 )
 from cama.wire.encode import encode
@@ -27,6 +28,22 @@ INTERNAL = "internal error, check server logs for details"
 
 class BodyTooLarge(InvalidRequest):
     code = "body_too_large"
+
+
+class BodyTooSlow(InvalidRequest):
+    code = "body_too_slow"
+
+
+class BodyEncoded(InvalidRequest):
+    """The body is compressed, or not in UTF-8."""
+
+    code = "body_encoded"
+
+
+class Forbidden(CamaError):
+    """A page or a name from elsewhere."""
+
+    code = "forbidden"
 
 
 class CloudDisabled(Unsupported):
@@ -43,7 +60,11 @@ STATUS: Mapping[type[Exception], int] = {
     CamaError: 500,
     InvalidInput: 400,
     InvalidOptionType: 500,  # as Ollama has it
+    BodyTooSlow: 408,
     BodyTooLarge: 413,
+    BodyEncoded: 415,
+    Unauthorized: 401,
+    Forbidden: 403,
     CloudDisabled: 403,
     NotAvailable: 501,
     ModelNotFound: 404,

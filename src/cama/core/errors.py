@@ -11,6 +11,7 @@
     │   ├── InvalidSetting
     │   ├── PromptTooLong
     │   └── Unsupported         valid, but not something this model or version does
+    ├── Unauthorized            the server wants an API key, and got none or a wrong one
     ├── ModelNotFound
     ├── InvalidModelFile        a file is damaged, hostile, or not GGUF at all
     ├── UnsupportedModel        a sound file that no engine here can run
@@ -97,6 +98,10 @@ class PromptTooLong(InvalidInput):
 
 class Unsupported(InvalidInput):
     code = "unsupported"
+
+
+class Unauthorized(CamaError):
+    code = "unauthorized"
 
 
 class ModelNotFound(CamaError):
