@@ -50,3 +50,8 @@ def test_command_needs_an_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.executable", "")
     with pytest.raises(RunnerError, match="interpreter"):
         child_command()
+
+
+def test_environment_holds_no_keys() -> None:
+    inherited = child_environment(LoadOptions(), {"CAMA_API_KEYS": "k", "CAMA_API_KEY": "k"})
+    assert "k" not in inherited.values()

@@ -47,7 +47,7 @@ def connect(settings: Settings) -> Client:
 
 def running(settings: Settings) -> Client | None:
     """A client of the server, if one answers."""
-    client = Client(settings.host.url)
+    client = Client(settings.host.url, settings.api_key)
     return client if client.is_up() else None
 
 
@@ -62,7 +62,7 @@ def start(settings: Settings, command: Sequence[str] = SERVE) -> Client:
     offset = log.stat().st_size
     address = f"{settings.host.host}:{settings.host.port}"
     print(f"starting a server at {address} (log: {log}; it ends when idle)", file=sys.stderr)
-    client = Client(settings.host.url)
+    client = Client(settings.host.url, settings.api_key)
     process = _spawn(command, log)
     try:
         if not (_wait(client, process, _START_SECONDS) or _wait(client, None, _RACE_SECONDS)):

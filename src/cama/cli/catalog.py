@@ -12,7 +12,8 @@ class Entry:
     variables: tuple[str, ...]
 
 
-_CLIENT = ("CAMA_HOST", "CAMA_MODELS")
+_SERVER = ("CAMA_HOST", "CAMA_API_KEY")
+_CLIENT = (*_SERVER, "CAMA_MODELS")
 
 COMMANDS = {
     "serve": Entry(
@@ -21,15 +22,16 @@ COMMANDS = {
         (
             "CAMA_HOST", "CAMA_MODELS", "CAMA_MODEL_PATH", "CAMA_KEEP_ALIVE", "CAMA_LOAD_TIMEOUT",
             "CAMA_CONTEXT_LENGTH", "CAMA_NUM_PARALLEL", "CAMA_NUM_THREADS",
-            "CAMA_MAX_LOADED_MODELS", "CAMA_MAX_QUEUE", "CAMA_ORIGINS", "CAMA_ENGINE", "CAMA_DEBUG",
+            "CAMA_MAX_LOADED_MODELS", "CAMA_MAX_QUEUE", "CAMA_ORIGINS", "CAMA_API_KEYS",
+            "CAMA_API_KEY_FILE", "CAMA_ENGINE", "CAMA_DEBUG",
         ),
     ),
     "create": Entry("create", "Create a model from a Modelfile", _CLIENT),
     "show": Entry("show", "Show what is known of a model", _CLIENT),
     "run": Entry("run", "Run a model", (*_CLIENT, "CAMA_HOME")),
-    "stop": Entry("stop", "Unload a model that is running", ("CAMA_HOST",)),
+    "stop": Entry("stop", "Unload a model that is running", _SERVER),
     "list": Entry("list", "List models", _CLIENT),
-    "ps": Entry("ps", "List models that are running", ("CAMA_HOST",)),
+    "ps": Entry("ps", "List models that are running", _SERVER),
     "cp": Entry("cp", "Copy a model", _CLIENT),
     "rm": Entry("rm", "Remove models", _CLIENT),
 }  # fmt: skip

@@ -8,7 +8,8 @@ from cama.core.settings import Settings
 
 def show_version() -> None:
     """Print the version; a server is asked but not started."""
-    server = _server_version(Settings.load().host.url)
+    settings = Settings.load()
+    server = _server_version(Client(settings.host.url, settings.api_key))
     if server is None:
         print("Warning: could not connect to a running Cama instance")
     else:
@@ -17,8 +18,8 @@ def show_version() -> None:
         print(f"Warning: client version is {__version__}")
 
 
-def _server_version(url: str) -> str | None:
+def _server_version(client: Client) -> str | None:
     try:
-        return Client(url).version()
+        return client.version()
     except CamaError:
         return None

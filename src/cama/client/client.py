@@ -14,14 +14,14 @@ _PROBE_SECONDS = 2.0
 
 
 class Client:
-    """A synchronous client of the server at ``base_url``.
+    """A synchronous client of the server at ``base_url``, which is sent the API ``key``, if any.
 
     Every method raises ServerUnavailable when the server cannot be reached, and the error that the
     server's answer carries, as a type of :mod:`cama.core.errors`.
     """
 
-    def __init__(self, base_url: str) -> None:
-        self._transport = Transport(base_url)
+    def __init__(self, base_url: str, key: str = "") -> None:
+        self._transport = Transport(base_url, key)
 
     @property
     def base_url(self) -> str:

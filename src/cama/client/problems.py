@@ -3,9 +3,14 @@
 import json
 from typing import Any
 
-from cama.core.errors import CamaError, InvalidRequest, ModelNotFound, QueueFull
+from cama.core.errors import CamaError, InvalidRequest, ModelNotFound, QueueFull, Unauthorized
 
-_KINDS: dict[int, type[CamaError]] = {400: InvalidRequest, 404: ModelNotFound, 503: QueueFull}
+_KINDS: dict[int, type[CamaError]] = {
+    400: InvalidRequest,
+    401: Unauthorized,
+    404: ModelNotFound,
+    503: QueueFull,
+}
 
 
 def problem(status: int, reason: str, body: bytes) -> CamaError:

@@ -28,9 +28,12 @@ class Transport:
     Leaving a stream early closes the connection, by which the server knows to cancel the work.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, key: str = "") -> None:
         self.base_url = base_url.rstrip("/")
         self._parts = urlsplit(self.base_url)
+        self._headers = {"User-Agent": f"cama/{__version__}", "Content-Type": "application/json"}
+        if key:
+            self._headers["Authorization"] = f"Bearer {key}"
 
     @contextmanager
     def exchange(
@@ -86,10 +89,9 @@ class Transport:
         path: str,
         body: Mapping[str, Any] | None,
     ) -> HTTPResponse:
-        headers = {"User-Agent": f"cama/{__version__}", "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         try:
-            connection.request(method, self._parts.path + path, data, headers)
+            connection.request(method, self._parts.path + path, data, self._headers)
             return connection.getresponse()
         except (OSError, HTTPException) as error:
             raise _broken(error) from error

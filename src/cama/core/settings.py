@@ -13,10 +13,14 @@ from urllib.parse import urlsplit
 
 from cama.core.duration import parse_duration, parse_keep_alive
 from cama.core.errors import CamaError, InvalidOption, InvalidSetting
+from cama.core.keys import ApiKey, check_key, parse_keys
 from cama.core.load import EngineChoice, PrefixFolder
 from cama.core.size import parse_size
 
 DEFAULT_PORT = 11434
+
+SECRETS = frozenset({"CAMA_API_KEYS", "CAMA_API_KEY"})
+"""Variables whose values nobody is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,10 @@ def _setting(
     """A field with its variable (``CAMA_`` is added), its parser and its line of documentation."""
     names = (f"CAMA_{variable}", *((f"OLLAMA_{ollama}",) if ollama else ()))
     metadata = {"variables": names, "help": help, "parse": parse}
+    shown = names[0] not in SECRETS
     if callable(default):
-        return field(default_factory=default, metadata=metadata)
-    return field(default=default, metadata=metadata)
+        return field(default_factory=default, metadata=metadata, repr=shown)
+    return field(default=default, metadata=metadata, repr=shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +161,13 @@ class Settings:
     prefix_cache: int = _setting(
         "PREFIX_CACHE", "Size of the saved prompt prefixes on disk, such as 8GB (0: none).",
         parse_size, 4 << 30)  # fmt: skip
+    api_keys: tuple[ApiKey, ...] = _setting(
+        "API_KEYS", "Keys that the server asks its clients for, separated by commas.",
+        parse_keys, ())  # fmt: skip
+    api_key_file: Path | None = _setting(
+        "API_KEY_FILE", "File with more such keys, one on each line.", _path, None
+    )
+    api_key: str = _setting("API_KEY", "Key that this program sends to the server.", check_key, "")
     debug: bool = _setting("DEBUG", "Log more.", _boolean, False, "DEBUG")
 
     @property
@@ -178,5 +190,6 @@ class Settings:
             try:
                 values[item.name] = item.metadata["parse"](text)
             except CamaError as error:
-                raise InvalidSetting(f"{name}={text}: {error.message}", variable=name) from None
+                shown = name if name in SECRETS else f"{name}={text}"
+                raise InvalidSetting(f"{shown}: {error.message}", variable=name) from None
         return cls(**values)

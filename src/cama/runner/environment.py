@@ -8,6 +8,7 @@ from pathlib import Path
 import cama
 from cama.core.errors import RunnerError
 from cama.core.load import LoadOptions
+from cama.core.settings import SECRETS
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
@@ -20,11 +21,12 @@ def child_command() -> list[str]:
 
 
 def child_environment(load: LoadOptions, environ: Mapping[str, str]) -> dict[str, str]:
-    """The parent's environment with what must be set before native libraries load.
+    """The parent's environment with what must be set before native libraries load, and no secrets.
 
     What the user has set wins.
     """
-    return {**_defaults(load), **environ, **_import_path(environ)}
+    kept = {name: value for name, value in environ.items() if name not in SECRETS}
+    return {**_defaults(load), **kept, **_import_path(environ)}
 
 
 def _defaults(load: LoadOptions) -> dict[str, str]:

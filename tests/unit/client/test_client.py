@@ -13,6 +13,7 @@ from cama.core.errors import (
     ModelNotFound,
     QueueFull,
     ServerUnavailable,
+    Unauthorized,
 )
 from tests.unit.client.tiny_server import Answer, TinyServer
 
@@ -163,3 +164,27 @@ def _greet(listener: socket.socket) -> None:
     connection, _ = listener.accept()
     with connection:
         connection.sendall(b"220 ready\r\n")
+
+
+def test_a_key_goes_out_with_every_request(server: TinyServer) -> None:
+    server.answer("/api/tags", {"models": []})
+    server.answer("/api/chat", {"done": True})
+    client = Client(server.url, "sk-0123456789")
+    client.tags()
+    list(client.chat({"model": "x"}))
+    sent = [request.headers.get("Authorization") for request in server.requests]
+    assert sent == ["Bearer sk-0123456789"] * 2
+
+
+def test_without_a_key_none_goes_out(server: TinyServer, client: Client) -> None:
+    server.answer("/api/tags", {"models": []})
+    client.tags()
+    assert "Authorization" not in server.requests[0].headers
+
+
+def test_a_server_that_wants_a_key_is_an_error_of_its_own(
+    server: TinyServer, client: Client
+) -> None:
+    server.answer("/api/tags", {"error": "an API key is missing"}, status=401)
+    with pytest.raises(Unauthorized, match="an API key is missing"):
+        client.tags()
