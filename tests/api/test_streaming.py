@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from cama.api.app import create_app
+from cama.api.framing import ANTHROPIC_EVENTS, NDJSON, OPENAI_EVENTS, Framing
 from cama.api.problems import INTERNAL
 from cama.api.streaming import Answer
 from cama.core.errors import InvalidRequest, RunnerCrashed
@@ -141,7 +142,7 @@ async def test_a_server_that_stops_breaks_answers_off(
     await wire.sent_something.wait()
     app.state.services.stopping.set()
     await task
-    assert json.loads(wire.sent[-2]["body"]) == {"error": "the server is shutting down"}
+    assert json.loads(wire.sent[-1]["body"]) == {"error": "the server is shutting down"}
     assert wire.sent[-1]["more_body"] is False
     assert scheduler.n_active == 0
 
@@ -185,9 +186,58 @@ async def test_a_bug_after_the_first_byte_is_told_without_details(
     stopping = asyncio.Event()
     answer = Answer(replies(), whole=lambda made: made[-1], stream=True, stopping=stopping)
     await answer({"type": "http", "path": "/"}, wire.inbox.get, wire.send)
-    assert json.loads(wire.sent[-2]["body"]) == {"error": INTERNAL}
+    assert json.loads(wire.sent[-1]["body"]) == {"error": INTERNAL}
     assert wire.sent[-1]["more_body"] is False
     assert "a secret" in caplog.text
+
+
+GOOD = {"type": "piece", "text": "a\nb"}
+DATA = b'data: {"type":"piece","text":"a\\nb"}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("framing", "good", "end", "bad"),
+    [
+        (NDJSON, DATA[6:-1], b"", b'{"error":"it \\u003cbroke\\u003e"}\n'),
+        (
+            OPENAI_EVENTS,
+            DATA,
+            b"data: [DONE]\n\n",
+            b'data: {"error":{"message":"it \\u003cbroke\\u003e","type":"api_error","param":null,'
+            b'"code":"runner_crashed"}}\n\n',
+        ),
+        (
+            ANTHROPIC_EVENTS,
+            b"event: piece\n" + DATA,
+            b"",
+            b'event: error\ndata: {"type":"error","error":{"type":"api_error",'
+            b'"message":"it \\u003cbroke\\u003e"}}\n\n',
+        ),
+    ],
+)
+@pytest.mark.parametrize("breaks", [True, False])
+async def test_each_dialect_has_its_frames(
+    framing: Framing, good: bytes, end: bytes, bad: bytes, breaks: bool
+) -> None:
+    async def replies() -> AsyncGenerator[Reply, None]:
+        yield GOOD
+        if breaks:
+            raise CRASH
+
+    wire = Wire()
+    answer = Answer(
+        replies(),
+        whole=lambda made: made[-1],
+        stream=True,
+        stopping=asyncio.Event(),
+        framing=framing,
+        headers={"x-extra": "1"},
+    )
+    await answer({"type": "http", "path": "/"}, wire.inbox.get, wire.send)
+    assert b"".join(message["body"] for message in wire.sent[1:]) == good + (bad if breaks else end)
+    headers = dict(wire.sent[0]["headers"])
+    assert headers[b"content-type"].startswith(framing.media_type.encode())
+    assert headers[b"x-extra"] == b"1"
 
 
 async def test_a_bug_before_the_first_byte_is_told_without_details(

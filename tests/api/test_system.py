@@ -55,8 +55,6 @@ async def test_a_wrong_method_is_a_405_in_plain_text(
         ("POST", "/api/create"),
         ("POST", "/api/blobs/sha256:00"),
         ("HEAD", "/api/blobs/sha256:00"),
-        ("POST", "/v1/chat/completions"),
-        ("GET", "/v1/models"),
     ],
 )
 async def test_a_route_that_is_not_there_yet_says_so(
@@ -113,3 +111,63 @@ async def test_a_long_body_is_decoded_like_a_short_one(api: httpx.AsyncClient) -
 async def test_json_can_be_put_into_html(api: httpx.AsyncClient) -> None:
     response = await api.request("DELETE", "/api/delete", json={"model": "<b>&"})
     assert b'name \\"\\u003cb\\u003e\\u0026\\" is invalid' in response.content
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "expected"),
+    [
+        (
+            ("POST", "/v1/audio/transcriptions"),
+            501,
+            {
+                "error": {
+                    "message": "/v1/audio/transcriptions is not available in this version of Cama",
+                    "type": "api_error",
+                    "param": None,
+                    "code": "not_available",
+                }
+            },
+        ),
+        (
+            ("POST", "/v1/files"),
+            404,
+            {
+                "error": {
+                    "message": "unknown URL: POST /v1/files",
+                    "type": "not_found_error",
+                    "param": None,
+                    "code": None,
+                }
+            },
+        ),
+        (
+            ("PUT", "/v1/audio/transcriptions"),
+            405,
+            {
+                "error": {
+                    "message": "/v1/audio/transcriptions is not for PUT",
+                    "type": "invalid_request_error",
+                    "param": None,
+                    "code": None,
+                }
+            },
+        ),
+        (
+            ("POST", "/v1/messages/nope"),
+            404,
+            {
+                "type": "error",
+                "error": {
+                    "type": "not_found_error",
+                    "message": "unknown URL: POST /v1/messages/nope",
+                },
+            },
+        ),
+    ],
+)
+async def test_errors_of_other_dialects_have_their_shape(
+    api: httpx.AsyncClient, request_: tuple[str, str], status: int, expected: dict[str, object]
+) -> None:
+    response = await api.request(*request_)
+    assert (response.status_code, response.json()) == (status, expected)
+    assert response.headers["content-type"].startswith("application/json")

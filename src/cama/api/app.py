@@ -24,7 +24,6 @@ from cama.store.store import Store
 Handler = Callable[[Request], Awaitable[Response]]
 
 _READ = ("GET", "HEAD")
-_ALL = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/", _READ, root),
@@ -49,7 +48,9 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/signout", ("POST",), unavailable),
     ("/api/user/keys/{key}", ("DELETE",), unavailable),
     ("/api/experimental/{name}", ("GET", "POST"), unavailable),
-    ("/v1/{path:path}", _ALL, unavailable),
+    ("/v1/messages", ("POST",), unavailable),
+    ("/v1/messages/count_tokens", ("POST",), unavailable),
+    ("/v1/audio/transcriptions", ("POST",), unavailable),
 )
 
 

@@ -20,6 +20,13 @@ from cama.core.errors import (
     Unsupported,
 )
 from cama.wire.encode import encode
+from cama.wire.problems import (
+    Problem,
+    Shape,
+    anthropic_problem,
+    ollama_problem,
+    openai_problem,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -88,29 +95,54 @@ def status_of(error: CamaError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def problem_body(error: Exception) -> dict[str, str]:
+def problem_of(error: Exception) -> Problem:
     """What the client may know of ``error``; one that is not deliberate is logged instead."""
-    if isinstance(error, CamaError):
-        return {"error": error.message}
-    _log.error("a request failed", exc_info=error)
-    return {"error": INTERNAL}
+    if not isinstance(error, CamaError):
+        _log.error("a request failed", exc_info=error)
+        return _BUG
+    param = error.fields.get("field")
+    return Problem(
+        status=status_of(error),
+        message=error.message,
+        code=error.code,
+        param=param if isinstance(param, str) else None,
+    )
+
+
+def shape_of(path: str) -> Shape:
+    """How errors are written below ``path``: the one place that knows which paths are whose."""
+    if path == "/v1/messages" or path.startswith("/v1/messages/"):
+        return anthropic_problem
+    return openai_problem if is_foreign(path) else ollama_problem
+
+
+def is_foreign(path: str) -> bool:
+    """Whether ``path`` belongs to a dialect other than Ollama's."""
+    return path == "/v1" or path.startswith("/v1/")
 
 
 async def on_cama_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, CamaError)
-    status = status_of(error)
-    if status >= 500 and not isinstance(error, InvalidInput):
+    problem = problem_of(error)
+    if problem.status >= 500 and not isinstance(error, InvalidInput):
         _log.warning("%s %s: %s", request.method, request.url.path, error.message)
     headers = {"Retry-After": str(_RETRY_SECONDS)} if isinstance(error, QueueFull) else None
-    return JSON(problem_body(error), status, headers)
+    return _answer(request, problem, headers)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """The router's own refusals: no such path, no such method."""
     assert isinstance(error, HTTPException)
+    status, path = error.status_code, request.url.path
+    if is_foreign(path):
+        texts = {
+            404: f"unknown URL: {request.method} {path}",
+            405: f"{path} is not for {request.method}",
+        }
+        problem = Problem(status=status, message=texts.get(status, error.detail))
+        return _answer(request, problem, error.headers)
     texts = {404: "404 page not found", 405: "405 method not allowed"}
-    text = texts.get(error.status_code, error.detail)
-    return PlainTextResponse(text, error.status_code, error.headers)
+    return PlainTextResponse(texts.get(status, error.detail), status, error.headers)
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
@@ -120,8 +152,16 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """Starlette raises ``error`` again afterwards, so that the server logs it."""
-    return JSON({"error": INTERNAL}, 500)
+    return _answer(request, _BUG)
 
+
+def _answer(
+    request: Request, problem: Problem, headers: Mapping[str, str] | None = None
+) -> Response:
+    return JSON(shape_of(request.url.path)(problem), problem.status, headers)
+
+
+_BUG = Problem(status=500, message=INTERNAL)
 
 HANDLERS: Mapping[Any, Any] = {
     CamaError: on_cama_error,

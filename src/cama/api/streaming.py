@@ -1,4 +1,4 @@
-"""Answers that grow: one JSON object per line, or the same folded into one.
+"""Answers that grow: framed replies as they come, or the same folded into one JSON object.
 
 Work stops as soon as the client is gone: the connection is watched while the answer is made, for a
 write to a closed connection may well succeed.
@@ -6,15 +6,15 @@ write to a closed connection may well succeed.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from cama.api.problems import JSON, problem_body
+from cama.api.framing import NDJSON, Framing
+from cama.api.problems import JSON, problem_of
 from cama.core.errors import CamaError, ServerUnavailable
-from cama.wire.encode import encode
 from cama.wire.replies import Reply
 
 _log = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ _log = logging.getLogger(__name__)
 class Answer(Response):
     """Sends ``replies`` as they come, or ``whole`` of them at the end when not ``stream``.
 
-    An error before the first byte is raised, so that it gets its own status; after that it is the
-    answer's last line. ``stopping`` breaks it off. However it ends, ``replies`` is closed before
-    the response is over.
+    An error before the first byte is raised, so that it gets its own status; after that ``framing``
+    tells of it and the answer ends there. ``stopping`` breaks it off. However it ends, ``replies``
+    is closed before the response is over.
     """
 
     def __init__(
@@ -35,13 +35,17 @@ class Answer(Response):
         whole: Callable[[list[Reply]], Reply],
         stream: bool,
         stopping: asyncio.Event,
+        framing: Framing = NDJSON,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(media_type="application/x-ndjson")
+        super().__init__(media_type=framing.media_type, headers=headers)
         del self.headers["content-length"]
         self._replies = replies
         self._whole = whole
         self._stream = stream
         self._stopping = stopping
+        self._framing = framing
+        self._extra_headers = headers
         self._is_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,28 +70,32 @@ class Answer(Response):
     async def _work(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._replies):
             if self._stream:
-                await self._send_lines(send)
+                await self._send_frames(send)
             else:
                 replies = [reply async for reply in self._replies]
-                await JSON(self._whole(replies))(scope, receive, send)
+                whole = JSON(self._whole(replies), headers=self._extra_headers)
+                await whole(scope, receive, send)
 
-    async def _send_lines(self, send: Send) -> None:
+    async def _send_frames(self, send: Send) -> None:
         first = await anext(self._replies)
         self._is_begun = True
         await send(self._start())
-        await send(_line(first))
+        await send(_part(self._framing.reply(first)))
         try:
             async for reply in self._replies:
-                await send(_line(reply))
-        except Exception as error:  # noqa: BLE001 - the status is sent: only a line can tell
-            await send(_line(problem_body(error)))
-        await send(_END)
+                await send(_part(self._framing.reply(reply)))
+        except Exception as error:  # noqa: BLE001 - the status is sent: only a frame can tell
+            await self._end(send, self._framing.problem(problem_of(error)))
+        else:
+            await self._end(send, self._framing.end)
 
     async def _break_off(self, error: CamaError, send: Send) -> None:
         if not self._is_begun:
             raise error
-        await send(_line(problem_body(error)))
-        await send(_END)
+        await self._end(send, self._framing.problem(problem_of(error)))
+
+    async def _end(self, send: Send, last: bytes) -> None:
+        await send({"type": "http.response.body", "body": last, "more_body": False})
 
     def _start(self) -> Message:
         return {
@@ -97,11 +105,8 @@ class Answer(Response):
         }
 
 
-_END: Message = {"type": "http.response.body", "body": b"", "more_body": False}
-
-
-def _line(reply: Reply) -> Message:
-    return {"type": "http.response.body", "body": encode(reply) + b"\n", "more_body": True}
+def _part(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": body, "more_body": True}
 
 
 async def _disconnection(receive: Receive) -> None:
