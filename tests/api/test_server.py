@@ -113,7 +113,7 @@ def test_serve_says_that_it_is_open_to_the_network(tmp_path: Path) -> None:
         _, log = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "listening on http://0.0.0.0:" in log
-    assert "WARNING cama.api.server: open to the network" in log
+    assert "WARNING cama.api.server: open to the network without API keys" in log
 
 
 @pytest.mark.e2e

@@ -9,7 +9,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cama.api.access import Access
+from cama.api.body import Pace
 from cama.api.cors import CORS, Origins
+from cama.api.gate import Gate, keys_of
 from cama.api.hosts import HostCheck, is_loopback
 from cama.api.problems import HANDLERS
 from cama.api.routes.chat import chat
@@ -57,11 +60,8 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
 def create_app(settings: Settings, store: Store, scheduler: Scheduler) -> Starlette:
     """The API over a store and a scheduler, which it closes when it ends.
 
-    Raises InvalidSetting on bad origins.
+    Raises InvalidSetting on bad origins and keys.
     """
-    middleware = [Middleware(CORS, origins=Origins(settings.origins))]
-    if is_loopback(settings.host.host):
-        middleware.append(Middleware(HostCheck))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -72,13 +72,28 @@ def create_app(settings: Settings, store: Store, scheduler: Scheduler) -> Starle
 
     app = Starlette(
         routes=[_route(*row) for row in ROUTES],
-        middleware=middleware,
+        middleware=_middleware(settings),
         exception_handlers=HANDLERS,
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     app.state.services = Services(settings, store, scheduler)
     return app
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """What every request passes, the outermost first."""
+    origins, keys = Origins(settings.origins), keys_of(settings)
+    is_open = not is_loopback(settings.host.host)
+    # A page that plays a trick with names has no key.
+    hosts = [] if is_open and keys else [Middleware(HostCheck, origins=origins, is_open=is_open)]
+    return [
+        Middleware(Access),
+        Middleware(CORS, origins=origins),
+        *hosts,
+        Middleware(Gate, keys=keys),
+        Middleware(Pace),
+    ]
 
 
 def _route(path: str, methods: Sequence[str], handler: Handler) -> Route:

@@ -4,9 +4,11 @@ import re
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cama.api.problems import Forbidden, on_cama_error
 from cama.core.errors import InvalidSetting
 
 _LOCAL = tuple(
@@ -26,11 +28,15 @@ _STAINLESS = (
     "arch", "async", "custom-poll-interval", "helper-method", "lang", "os", "package-version",
     "poll-helper", "retry-count", "runtime", "runtime-version", "timeout",
 )  # fmt: skip
+_MORE_HEADERS = (
+    "X-Api-Key", "X-Request-Id", "Anthropic-Version", "Anthropic-Beta",
+    "Anthropic-Dangerous-Direct-Browser-Access",
+)  # fmt: skip
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS",
     "Access-Control-Allow-Headers": ",".join([
         "Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta",
-        *(f"x-stainless-{name}" for name in _STAINLESS),
+        *(f"x-stainless-{name}" for name in _STAINLESS), *_MORE_HEADERS,
     ]),
     "Access-Control-Max-Age": "43200",
 }  # fmt: skip
@@ -49,6 +55,10 @@ class Origins:
 
     def allow(self, origin: str) -> bool:
         return any(pattern.fullmatch(origin) for pattern in self._patterns)
+
+    def know(self, host: str) -> bool:
+        """Whether pages of ``host``, as a Host header names it, may call."""
+        return self.allow(f"http://{host}") or self.allow(f"https://{host}")
 
 
 def _check(entry: str) -> None:
@@ -80,7 +90,9 @@ class CORS:
         if not origin or origin in _own(headers):
             await self._app(scope, receive, send)
         elif not self._origins.allow(origin):
-            await Response(status_code=403)(scope, receive, send)
+            error = Forbidden(f"the origin {origin:.200} may not call: list it in CAMA_ORIGINS")
+            response = await on_cama_error(Request(scope), error)
+            await response(scope, receive, send)
         elif scope["method"] == "OPTIONS":
             allowed = _PREFLIGHT | {"Access-Control-Allow-Origin": self._named(origin)}
             await Response(status_code=204, headers=allowed)(scope, receive, send)

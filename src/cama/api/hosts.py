@@ -1,4 +1,8 @@
-"""The host check: a page that had its own name point to this machine must not reach the API."""
+"""The host check: a page that had its own name point to this machine must not reach the API.
+
+Ollama checks on loopback addresses alone. Here a server without API keys that listens on others
+checks too: there any address will do, and any name without a dot, which no page can have.
+"""
 
 import ipaddress
 import socket
@@ -6,8 +10,13 @@ from collections.abc import Callable
 from functools import cache
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cama.api.cors import Origins
+from cama.api.problems import Forbidden, on_cama_error
+from cama.core.errors import CamaError, InvalidRequest
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -65,20 +74,40 @@ def _interfaces() -> frozenset[_Address]:
 
 
 class HostCheck:
-    """Answers 403 when the Host header names somewhere else."""
+    """Answers 403 when the Host header names somewhere else.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``origins`` are pages that may call, from wherever they come. ``is_open`` says that the server
+    is meant to be reached from other machines.
+    """
+
+    def __init__(self, app: ASGIApp, origins: Origins, *, is_open: bool) -> None:
         self._app = app
+        self._origins = origins
+        self._is_open = is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        host = without_port(Headers(scope=scope).get("host", ""))
-        has_local_name = is_local_name(host)
-        if has_local_name and scope["method"] == "OPTIONS":
+        hosts = Headers(scope=scope).getlist("host") or [""]
+        host = without_port(hosts[0])
+        if len(hosts) > 1:
+            await _refuse(InvalidRequest("there is more than one Host header"), scope, send)
+        elif scope["method"] == "OPTIONS" and is_local_name(host):
             await Response(status_code=204)(scope, receive, send)
-        elif has_local_name or is_local_address(host):
+        elif self._knows(host) or self._origins.know(hosts[0]):
             await self._app(scope, receive, send)
         else:
-            await Response(status_code=403)(scope, receive, send)
+            error = Forbidden(f"the host {host:.200} is not known: list its origin in CAMA_ORIGINS")
+            await _refuse(error, scope, send)
+
+    def _knows(self, host: str) -> bool:
+        if is_local_name(host) or is_local_address(host):
+            return True
+        return self._is_open and (_address(host) is not None or "." not in host)
+
+
+async def _refuse(error: CamaError, scope: Scope, send: Send) -> None:
+    request = Request(scope)
+    response = await on_cama_error(request, error)
+    await response(scope, request.receive, send)

@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 from cama import __version__
 from cama.api.activity import Activity
 from cama.api.app import create_app
+from cama.api.connection import Connection
+from cama.api.gate import keys_of
 from cama.api.hosts import is_loopback
 from cama.core.errors import CamaError, InvalidSetting
 from cama.core.settings import Address, Settings
@@ -77,13 +79,14 @@ def _announce(settings: Settings, bound: Address) -> None:
     _log.info(
         "listening on %s version=%s models=%s", bound.literal_url, __version__, settings.models
     )
-    if not is_loopback(bound.host):
-        _log.warning("open to the network without authentication: who reaches it can use it")
+    if not is_loopback(bound.host) and not keys_of(settings):
+        _log.warning("open to the network without API keys: who reaches it can use it")
 
 
 def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=Connection,
         lifespan="on",
         ws="none",
         log_config=None,
