@@ -11,6 +11,7 @@ from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.errors import CamaError
 from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation
 from cama.core.model import ModelSpec
+from cama.core.priority import Priority
 from cama.runner.protocol import RunnerInfo
 
 BOS = "<s>"
@@ -121,6 +122,7 @@ class FakeScheduler:
     error: CamaError | None = None
     rows: list[FakeLoaded] = field(default_factory=list)
     leases: list[tuple[ModelSpec, float | None]] = field(default_factory=list)
+    priorities: list[Priority] = field(default_factory=list)
     unloaded: list[str] = field(default_factory=list)
     n_active: int = 0
     closed: bool = False
@@ -128,9 +130,13 @@ class FakeScheduler:
 
     @asynccontextmanager
     async def lease(
-        self, spec: ModelSpec, keep_alive: float | None = None
+        self,
+        spec: ModelSpec,
+        keep_alive: float | None = None,
+        priority: Priority = "interactive",
     ) -> AsyncIterator[FakeRunner]:
         self.leases.append((spec, keep_alive))
+        self.priorities.append(priority)
         if self.error is not None:
             raise self.error
         self.n_active += 1

@@ -19,25 +19,26 @@ LONG = "A long story about a camel. " * 8
 
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=12), st.integers(1, 256), st.integers(0))
 def test_allot_spends_the_budget_and_no_more(pending: list[int], budget: int, turn: int) -> None:
-    shares = allot(pending, budget, turn)
+    shares = allot(pending, budget, turn, [n % 3 == 0 for n in pending])
     assert sum(shares) == min(sum(pending), budget)
     assert all(0 <= share <= n for share, n in zip(shares, pending, strict=True))
 
 
 def test_allot_serves_generating_sequences_first() -> None:
-    assert allot([900, 1, 1, 800], 4, 0) == [1, 1, 1, 1]
-    assert allot([900, 1, 1], 2, 0) == [0, 1, 1]
+    assert allot([900, 1, 1, 800], 4, 0, [False] * 4) == [1, 1, 1, 1]
+    assert allot([900, 1, 1], 2, 0, [False, True, False]) == [0, 1, 1]
 
 
 def test_allot_gives_short_prompts_all_and_the_rest_to_long_ones() -> None:
-    assert allot([1000, 10, 1000], 110, 0) == [50, 10, 50]
+    assert allot([1000, 10, 1000], 110, 0, [False] * 3) == [50, 10, 50]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=9), st.integers(1, 8))
 def test_allot_starves_nobody(pending: list[int], budget: int) -> None:
     served: set[int] = set()
     for turn in range(len(pending)):
-        served |= {i for i, share in enumerate(allot(pending, budget, turn)) if share}
+        shares = allot(pending, budget, turn, [False] * len(pending))
+        served |= {i for i, share in enumerate(shares) if share}
     ones = [i for i, n in enumerate(pending) if n == 1]
     assert served >= (set(range(len(pending))) if budget > len(ones) else set(ones))
 

@@ -138,10 +138,10 @@ def test_running_prompt_is_reused_as_far_as_it_is_read() -> None:
     loop = Loop(engine)
     submit(loop, engine, "first", PROMPT, num_predict=20)
     loop.step()
-    second = submit(loop, engine, "second", PROMPT, num_predict=5)
+    second = submit(loop, engine, "second", PROMPT + "!", num_predict=5)
     drain(loop)
     assert second.finish.cached_tokens == 16
-    assert second.text == answer(FakeEngine(), PROMPT, num_predict=5).text
+    assert second.text == answer(FakeEngine(), PROMPT + "!", num_predict=5).text
 
 
 def test_cancelled_prompt_stays_for_later_ones() -> None:

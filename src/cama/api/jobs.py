@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,13 +125,12 @@ class Job:
 
     async def _load(self) -> AsyncGenerator[Reply, None]:
         spec = self._spec(self._options())
-        async with self.services.scheduler.lease(spec, self.body.keep_alive):
+        async with self._lease(spec):
             yield self.replies.loaded("load")
 
     async def _generate(self, make_prompt: MakePrompt) -> AsyncGenerator[Reply, None]:
         options = self._options()
-        lease = self.services.scheduler.lease(self._spec(options), self.body.keep_alive)
-        async with lease as runner:
+        async with self._lease(self._spec(options)) as runner:
             load_seconds = time.perf_counter() - self.arrived
             prompt = await make_prompt(runner)
             if self.body.debug_render_only:
@@ -154,6 +153,10 @@ class Job:
             )
             yield self.replies.final(metrics, await run.context())
 
+    def _lease(self, spec: ModelSpec) -> AbstractAsyncContextManager[Runner]:
+        body = self.body
+        return self.services.scheduler.lease(spec, body.keep_alive, body.priority)
+
     def _options(self) -> Options:
         return Options.merge(self.model.params, self.body.options)
 
@@ -172,6 +175,7 @@ class Job:
             add_special=prompt.add_special,
             constraint=self.body.format,
             logprobs=_logprobs(self.body),
+            priority=self.body.priority,
         )
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from cama.core.model import ModelSpec
+from cama.core.priority import Priority
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.runner.protocol import RunnerInfo
@@ -30,7 +31,10 @@ class Loaded(Protocol):
 
 class Scheduler(Protocol):
     def lease(
-        self, spec: ModelSpec, keep_alive: float | None = None
+        self,
+        spec: ModelSpec,
+        keep_alive: float | None = None,
+        priority: Priority = "interactive",
     ) -> AbstractAsyncContextManager[Runner]: ...
 
     async def unload(self, key: str) -> None: ...

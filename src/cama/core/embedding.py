@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cama.core.priority import Priority
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
@@ -20,6 +22,7 @@ class Embedding:
     truncate: bool = True
     dimensions: int = 0
     normalise: bool = True
+    priority: Priority = "interactive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class Ranking:
 
     query: str
     documents: tuple[str, ...]
+    priority: Priority = "interactive"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cama.core.priority import Priority
+
 FinishReason = Literal["stop", "length"]
 
 ConstraintKind = Literal["json", "json_schema", "regex", "lark", "gbnf"]
@@ -69,6 +71,7 @@ class Generation:
     prompt is computed in full.
     ``speculate``: several tokens may be guessed and checked in one pass, which changes the time
     that an answer takes and not its text; None leaves it to the temperature.
+    ``priority`` says who is served first: it changes when an answer comes, and not its text.
     """
 
     prompt: str | tuple[int, ...]
@@ -85,6 +88,7 @@ class Generation:
     logprobs: int = -1
     echo: bool = False
     speculate: bool | None = None
+    priority: Priority = "interactive"
 
 
 LEAST_LOGPROB = -9999.0

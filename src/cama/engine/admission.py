@@ -1,10 +1,12 @@
 """Who runs and who waits: for a place, for cells, for a prompt that is being read, for a file."""
 
 import logging
-from collections import deque
+from bisect import bisect_left, insort
 from collections.abc import Callable
+from operator import attrgetter
 from typing import NamedTuple
 
+from cama.core.priority import Ageing
 from cama.engine.base import Engine, SeqId
 from cama.engine.prefix import PrefixCache
 from cama.engine.radix import Tokens, common_length
@@ -19,8 +21,11 @@ _RESERVE = 16
 _WORTH_WAITING = 64
 """Tokens that a request saves when it waits until another has read them.
 
-Fewer are read sooner than waited for: a pass may take as long as the whole prompt.
+Fewer are read sooner than waited for: a pass may take as long as the whole prompt. For the same
+prompt, of which several answers are wanted, one waits in any case.
 """
+
+_TURN = attrgetter("turn")
 
 
 class _Lead(NamedTuple):
@@ -36,7 +41,12 @@ class _Lead(NamedTuple):
 
 
 class Admission:
-    """The requests that wait, in order, and those that run: each of these holds a sequence."""
+    """The requests that wait, in turn, and those that run: each of these holds a sequence.
+
+    Interactive requests go first: into a place, of which batch requests leave one free where there
+    are several, and into cells, which batch requests give up for them. What a batch request has
+    that an interactive one waits for is interactive as well.
+    """
 
     def __init__(
         self,
@@ -52,7 +62,8 @@ class Admission:
         self._saving = saving
         self._n_parallel = n_parallel
         self._clock = clock
-        self._waiting: deque[Request] = deque()
+        self._waiting: list[Request] = []  # by turn
+        self._ageing = Ageing()
         self._leads: dict[Request, _Lead] = {}
         self._is_full = False  # until cells or ids become free
         self._arrivals = 0
@@ -60,7 +71,12 @@ class Admission:
     def add(self, request: Request) -> None:
         self._arrivals += 1
         request.arrival = self._arrivals
-        self._waiting.append(request)
+        self._wait(request)
+
+    def _wait(self, request: Request) -> None:
+        insort(self._waiting, request, key=_TURN)
+        if self._waiting[0] is request:
+            self.retry()
 
     def clear(self) -> list[Request]:
         """Forget all requests, without touching the engine; returns them."""
@@ -77,11 +93,15 @@ class Admission:
 
     def admit(self) -> list[Request]:
         """Start waiting requests in order, as long as they fit; returns those that never will."""
+        self._age()
         hopeless = []
         while (request := self._next()) is not None:
             if self._start(request):
                 self._remove(request)
                 self.running.append(request)
+            elif self._may_displace(request):
+                self._preempt()
+                self.retry()
             elif self.running:
                 self._is_full = True
             else:
@@ -93,7 +113,23 @@ class Admission:
         """The first request that needs only cells to start, when there is a place for it."""
         if not self._waiting or self._is_full or len(self.running) >= self._n_parallel:
             return None
-        return next((r for r in self._waiting if not self._is_held_back(r)), None)
+        has_spare_place = len(self.running) < self._n_parallel - 1 or not self.running
+        n = len(self._waiting) if has_spare_place else self._n_interactive
+        return next((r for r in self._waiting[:n] if not self._is_held_back(r)), None)
+
+    @property
+    def _n_interactive(self) -> int:
+        """Of the waiting, who come first."""
+        return bisect_left(self._waiting, (True, 0), key=_TURN)
+
+    def _age(self) -> None:
+        """Let batch requests that others keep from being read count as interactive in time."""
+        n = self._n_interactive
+        outranked = [r for r in self.running if r.is_batch and r.pending > 1]
+        outranked += self._waiting[n : n + 1]
+        if outranked and self._ageing.promote(outranked, self._clock()):
+            self._waiting.sort(key=_TURN)
+            self.retry()
 
     def _is_held_back(self, request: Request) -> bool:
         """Whether somebody who runs, or a file, will spare ``request`` much of its prompt."""
@@ -105,6 +141,7 @@ class Admission:
         lead = self._find_lead(request, tokens)
         if lead is not None:
             self._leads[request] = lead
+            lead.request.is_batch &= request.is_batch
             return True
         self._leads.pop(request, None)
         return self._saving.seek(request, tokens)
@@ -113,11 +150,15 @@ class Admission:
         readers = [r for r in self.running if r.pending > 1 and r.key == request.key]
         if not readers or not self._engine.info.can_cut:
             return None
-        common, reader = max(
-            ((common_length(r.history(), tokens[:-1]), r) for r in readers), key=lambda c: c[0]
+        common, is_same, reader = max(
+            (
+                (common_length(r.history(), tokens[:-1]), r.tokens == request.tokens, r)
+                for r in readers
+            ),
+            key=lambda found: found[:2],
         )
         gain = common - self._cache.match(request.key, tokens)
-        return _Lead(reader, common) if gain >= _WORTH_WAITING else None
+        return _Lead(reader, common) if gain >= (1 if is_same else _WORTH_WAITING) else None
 
     def _start(self, request: Request) -> bool:
         self._publish()
@@ -178,13 +219,25 @@ class Admission:
                 return False
         return True
 
+    def _may_displace(self, request: Request) -> bool:
+        """Whether ``request`` could run, had the batch requests no cells."""
+        if request.is_batch:
+            return False
+        batch = [r for r in self.running if r.is_batch]
+        others = sum(r.pending + _RESERVE for r in self.running if not r.is_batch)
+        n_free = self._engine.free_cells + sum(r.n_cached for r in batch)
+        return bool(batch) and n_free >= others + len(request.tokens)
+
     def _preempt(self) -> None:
-        """Take the cells of the youngest request; it waits, and continues where it was."""
-        request = max(self.running, key=lambda request: request.arrival)
+        """Take the cells of the youngest batch request, or of the youngest of all.
+
+        It waits, and continues where it was.
+        """
+        request = max(self.running, key=_TURN)
         assert request.seq is not None
         self._cache.give_way(request.seq)
         self._stop(request)
-        self._waiting.appendleft(request)
+        insort(self._waiting, request, key=_TURN)
         self._is_full = True
         _logger.debug("request %s waits for cells", request.id)
 

@@ -6,12 +6,13 @@ from cama.engine.base import Plan, Span
 from cama.engine.sequence import Request
 
 
-def allot(pending: Sequence[int], budget: int, turn: int) -> list[int]:
+def allot(pending: Sequence[int], budget: int, turn: int, is_batch: Sequence[bool]) -> list[int]:
     """How many of its pending tokens each sequence may evaluate in one pass.
 
     Sequences with one token come first: they generate, and somebody watches. What is left is shared
-    evenly by the prompts, and what a short prompt does not need goes to the longer ones. ``turn``
-    counts passes; it moves the start, so that a budget too small for all starves nobody.
+    evenly by the prompts, and what a short prompt does not need goes to the longer ones; prompts of
+    batch requests get what others leave. ``turn`` counts passes; it moves the start, so that a
+    budget too small for all starves nobody.
     """
     if sum(pending) <= budget:
         return list(pending)
@@ -21,11 +22,12 @@ def allot(pending: Sequence[int], budget: int, turn: int) -> list[int]:
     for i in [i for i in turns if pending[i] == 1][:budget]:
         shares[i] = 1
     left = budget - sum(shares)
-    prompts = [i for i in turns if pending[i] > 1][:left]
-    prompts.sort(key=pending.__getitem__)
-    for n_served, i in enumerate(prompts):
-        shares[i] = min(pending[i], left // (len(prompts) - n_served))
-        left -= shares[i]
+    for are_batch in (False, True):
+        prompts = [i for i in turns if pending[i] > 1 and is_batch[i] == are_batch][:left]
+        prompts.sort(key=pending.__getitem__)
+        for n_served, i in enumerate(prompts):
+            shares[i] = min(pending[i], left // (len(prompts) - n_served))
+            left -= shares[i]
     return shares
 
 
@@ -38,7 +40,7 @@ def make_plan(
     one that scores its prompt gets more, and so does one with a proposal, for each token of it.
     """
     pending = [request.next_pending for request in running]
-    shares = allot(pending, budget, turn)
+    shares = allot(pending, budget, turn, [request.is_batch for request in running])
     spans, parts = [], []
     for request, n in zip(running, shares, strict=True):
         if n:

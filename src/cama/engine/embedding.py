@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cama.core.errors import CamaError, EngineError, InvalidRequest, PromptTooLong, Unsupported
+from cama.core.priority import Ageing, Priority
 from cama.engine.base import Embeds, Engine, Vectors
 from cama.engine.pooling import MAX_TEXTS
 from cama.engine.sequence import check_tokens
@@ -26,6 +27,8 @@ class Job:
     id: str
     texts: Sequence[Sequence[int]]
     sink: EmbeddingSink
+    is_batch: bool = False
+    arrived: float = 0.0
     vectors: Vectors | None = None
     n_taken: int = 0
     n_done: int = 0
@@ -46,20 +49,28 @@ class EmbeddingQueue:
     """``open`` and ``cancel`` belong to any thread, all else to the engine thread.
 
     A batch holds texts of as many requests as wait, taken in turns, up to the tokens of a pass; a
-    longer text stands alone. While answers are generated a batch waits as long as the last one
-    took: half of the time is theirs.
+    longer text stands alone. Texts of requests with priority ``batch`` take the room that others
+    leave. While answers are generated a batch waits as long as the last one took: half of the time
+    is theirs.
     """
 
     def __init__(self, engine: Engine, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._clock = clock
         self._jobs: deque[Job] = deque()
+        self._ageing = Ageing()
         self._not_before = 0.0
         self._running: frozenset[Job] = frozenset()
         self._lock = threading.Lock()  # guards the next
         self._known: dict[str, Job] = {}
 
-    def open(self, job_id: str, texts: Sequence[Sequence[int]], sink: EmbeddingSink) -> Job:
+    def open(
+        self,
+        job_id: str,
+        texts: Sequence[Sequence[int]],
+        sink: EmbeddingSink,
+        priority: Priority = "interactive",
+    ) -> Job:
         """A job for :meth:`add`. Raises Unsupported, InvalidRequest and PromptTooLong."""
         info = self._engine.info
         if not isinstance(self._engine, Embeds):
@@ -72,7 +83,7 @@ class EmbeddingQueue:
             raise PromptTooLong(
                 "the input length exceeds the context length", n_tokens=longest, n_ctx=info.n_ctx
             )
-        job = Job(job_id, checked, sink)
+        job = Job(job_id, checked, sink, priority == "batch", self._clock())
         with self._lock:
             if job_id in self._known:
                 raise InvalidRequest("a request with this id is already running", id=job_id)
@@ -106,6 +117,7 @@ class EmbeddingQueue:
         started = self._clock()
         if not self._jobs or (generating and started < self._not_before):
             return False
+        self._ageing.promote(self._jobs, started)
         batch = self._take()
         self._running = frozenset(job for job, _ in batch)
         try:
@@ -125,17 +137,18 @@ class EmbeddingQueue:
         """The next batch, as jobs and indices of their texts."""
         batch: list[tuple[Job, int]] = []
         left = self._engine.info.n_batch
-        turns = deque(self._jobs)
-        while turns and len(batch) < MAX_TEXTS:
-            job = turns.popleft()
-            n_tokens = len(job.texts[job.n_taken])
-            if batch and n_tokens > left:
-                continue
-            batch.append((job, job.n_taken))
-            left -= n_tokens
-            job.n_taken += 1
-            if not job.is_taken:
-                turns.append(job)
+        for are_batch in (False, True):
+            turns = deque(job for job in self._jobs if job.is_batch == are_batch)
+            while turns and len(batch) < MAX_TEXTS:
+                job = turns.popleft()
+                n_tokens = len(job.texts[job.n_taken])
+                if batch and n_tokens > left:
+                    continue
+                batch.append((job, job.n_taken))
+                left -= n_tokens
+                job.n_taken += 1
+                if not job.is_taken:
+                    turns.append(job)
         self._jobs.rotate(-1)  # whose text found no room will be first in time
         self._jobs = deque(job for job in self._jobs if not job.is_taken)
         return batch

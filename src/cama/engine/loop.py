@@ -18,6 +18,7 @@ from cama.core.errors import (
     Unsupported,
 )
 from cama.core.generation import Event, FinishReason, Generation
+from cama.core.priority import Priority
 from cama.engine.admission import Admission
 from cama.engine.base import Engine, Interruptible, Logits, Plan
 from cama.engine.batcher import make_plan
@@ -96,11 +97,15 @@ class Loop:
             self._post(partial(self._enqueue, request))
 
     def submit_embedding(
-        self, request_id: str, texts: Sequence[Sequence[int]], sink: EmbeddingSink
+        self,
+        request_id: str,
+        texts: Sequence[Sequence[int]],
+        sink: EmbeddingSink,
+        priority: Priority = "interactive",
     ) -> None:
         """Turn texts into vectors, beside what is generated. What is wrong goes to the sink."""
         try:
-            job = self._embeddings.open(request_id, texts, sink)
+            job = self._embeddings.open(request_id, texts, sink, priority)
         except CamaError as error:
             self._post(partial(_refuse, sink, error))
         else:

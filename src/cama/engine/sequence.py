@@ -87,7 +87,7 @@ class Request:
 
     ``n_top`` is ``Generation.logprobs``; of the prompt's tokens, ``n_scored`` need no
     log-probability any more. ``proposal`` are tokens that the next pass evaluates behind them;
-    those that turn out to be right become tokens.
+    those that turn out to be right become tokens. ``is_batch``: others go first.
     """
 
     id: str
@@ -102,6 +102,7 @@ class Request:
     may_shift: bool
     truncated_tokens: int
     key: Key
+    is_batch: bool = False
     n_top: int = -1
     ledger: Ledger = field(default_factory=Ledger)
     n_scored: int
@@ -127,6 +128,15 @@ class Request:
     decode_seconds: float = 0.0
     sampling_seconds: float = 0.0
     decode_passes: int = 0
+
+    @property
+    def arrived(self) -> float:
+        return self.submitted
+
+    @property
+    def turn(self) -> tuple[bool, int]:
+        """Orders requests: who is served first, and who gives way last."""
+        return self.is_batch, self.arrival
 
     @property
     def pending(self) -> int:
@@ -294,6 +304,7 @@ def build_request(
         may_shift=generation.shift,
         truncated_tokens=len(whole) - len(prompt),
         key=(str(generation.adapter), str(generation.tenant)),
+        is_batch=generation.priority == "batch",
         n_top=generation.logprobs,
         n_scored=1 if generation.echo else len(prompt),
         speculator=Speculator() if _may_speculate(generation) else None,

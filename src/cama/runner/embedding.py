@@ -9,6 +9,7 @@ import numpy as np
 
 from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.errors import CamaError, InvalidRequest, PromptTooLong, Unsupported
+from cama.core.priority import Priority
 from cama.engine.base import Embeds, Tokenizer, Vectors
 from cama.runner.engine_thread import Ready
 
@@ -29,7 +30,7 @@ async def embed(ready: Ready, request_id: str, request: Embedding) -> Embedded:
         texts, n_cut = encode(engine.tokenizer, request, engine.info.n_ctx)
     else:
         texts, n_cut = await asyncio.to_thread(encode, engine.tokenizer, request, engine.info.n_ctx)
-    rows = finished(await compute(ready, request_id, texts), request)
+    rows = finished(await compute(ready, request_id, texts, request.priority), request)
     return Embedded(
         vectors=[array("f", row.tobytes()) for row in rows],
         prompt_tokens=sum(map(len, texts)),
@@ -46,13 +47,15 @@ async def rank(ready: Ready, request_id: str, request: Ranking) -> Ranked:
         return Ranked(scores=(), prompt_tokens=0)
     template = ready.info.rank_template
     pairs = await asyncio.to_thread(encode_pairs, engine.tokenizer, request, template)
-    rows = await compute(ready, request_id, pairs)
+    rows = await compute(ready, request_id, pairs, request.priority)
     if not np.isfinite(rows).all():
         raise InvalidRequest("a score is NaN or Inf")
     return Ranked(scores=tuple(rows[:, 0].tolist()), prompt_tokens=sum(map(len, pairs)))
 
 
-async def compute(ready: Ready, request_id: str, texts: Sequence[Sequence[int]]) -> Vectors:
+async def compute(
+    ready: Ready, request_id: str, texts: Sequence[Sequence[int]], priority: Priority
+) -> Vectors:
     """What the loop makes of tokens."""
     here = asyncio.get_running_loop()
     result: asyncio.Future[Vectors] = here.create_future()
@@ -68,7 +71,7 @@ async def compute(ready: Ready, request_id: str, texts: Sequence[Sequence[int]])
     def sink(given: Vectors | CamaError) -> None:
         here.call_soon_threadsafe(settle, given)
 
-    ready.loop.submit_embedding(request_id, texts, sink)
+    ready.loop.submit_embedding(request_id, texts, sink, priority)
     try:
         return await result
     except asyncio.CancelledError:

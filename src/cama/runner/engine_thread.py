@@ -11,6 +11,7 @@ from typing import Protocol
 from cama.core.errors import CamaError, RunnerError, from_dict
 from cama.core.generation import Event, Generation
 from cama.core.load import LoadOptions
+from cama.core.priority import Priority
 from cama.engine.base import Engine, Vectors
 from cama.runner.facts import describe
 from cama.runner.protocol import Health, RunnerConfig, RunnerInfo
@@ -36,6 +37,7 @@ class GenerationLoop(Protocol):
         request_id: str,
         texts: Sequence[Sequence[int]],
         sink: Callable[[Vectors | CamaError], None],
+        priority: Priority = "interactive",
     ) -> None: ...
 
     def cancel(self, request_id: str) -> None: ...

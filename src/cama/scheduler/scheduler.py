@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar
 
 from cama.core.errors import QueueFull, RunnerError, ServerUnavailable
 from cama.core.model import ModelSpec
+from cama.core.priority import Ageing, Priority, in_turn
 from cama.core.settings import Settings
 from cama.runner.handle import Runner, start_runner
 from cama.scheduler.failures import LoadFailures
@@ -56,20 +57,25 @@ class Scheduler:
         self._failures = LoadFailures(clock)
         self._rows: dict[str, Row] = {}
         self._queue: dict[Ticket, None] = {}  # in order of arrival
+        self._ageing = Ageing()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     @asynccontextmanager
     async def lease(
-        self, spec: ModelSpec, keep_alive: float | None = None
+        self,
+        spec: ModelSpec,
+        keep_alive: float | None = None,
+        priority: Priority = "interactive",
     ) -> AsyncIterator[Runner]:
         """Hold a runner of ``spec``, loaded on demand, for the length of the block.
 
-        ``keep_alive`` replaces how long the model stays after its last lease. Raises QueueFull,
-        ServerUnavailable while closing, and the errors of the load.
+        ``keep_alive`` replaces how long the model stays after its last lease; ``priority`` says who
+        is served first when several wait. Raises QueueFull, ServerUnavailable while closing, and
+        the errors of the load.
         """
-        row = await self._acquire(spec, keep_alive)
+        row = await self._acquire(spec, keep_alive, priority)
         assert row.runner is not None
         try:
             yield row.runner
@@ -113,14 +119,16 @@ class Scheduler:
         if not self._closed:
             self._serve_queue()
             self._expire()
-            self._set_timer(min((row.expires_at for row in self._rows.values()), default=None))
+            moments = [row.expires_at for row in self._rows.values()]
+            self._set_timer(min(*moments, self._ageing.due(self._queue), math.inf))
 
     # Requests
 
-    async def _acquire(self, spec: ModelSpec, keep_alive: float | None) -> Row:
+    async def _acquire(self, spec: ModelSpec, keep_alive: float | None, priority: Priority) -> Row:
         if self._closed:
             raise ServerUnavailable("the server is shutting down")
-        ticket = Ticket(spec, keep_alive, asyncio.get_running_loop().create_future())
+        granted: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(spec, keep_alive, self._clock(), priority == "batch", granted)
         self._queue[ticket] = None
         self.tick()
         if not ticket.granted.done() and self._n_waiting > self._settings.max_queue:
@@ -179,7 +187,8 @@ class Scheduler:
     def _serve_queue(self) -> None:
         promised: set[str] = set()  # rows that an earlier request awaits to become idle
         waiting: set[str] = set()  # models that an earlier request awaits
-        for ticket in tuple(self._queue):
+        self._ageing.promote(self._queue, self._clock())
+        for ticket in in_turn(self._queue):
             key = ticket.spec.key
             if key in waiting or self._is_refused(ticket):
                 continue

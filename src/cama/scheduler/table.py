@@ -25,10 +25,15 @@ class LoadedModel:
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """A request on its way to a row. It is in the queue, or in the row whose load it awaits."""
+    """A request on its way to a row. It is in the queue, or in the row whose load it awaits.
+
+    ``arrived`` is when it came; ``is_batch``: others go first.
+    """
 
     spec: ModelSpec
     keep_alive: float | None
+    arrived: float
+    is_batch: bool
     granted: "asyncio.Future[Row]"
 
 

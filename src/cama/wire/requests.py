@@ -9,6 +9,7 @@ from cama.core.answer import ToolCall
 from cama.core.duration import parse_keep_alive
 from cama.core.errors import InvalidRequest
 from cama.core.generation import Constraint
+from cama.core.priority import PRIORITIES, Priority
 from cama.wire.decode import Fields
 from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
 
@@ -65,11 +66,15 @@ def _tool_call(body: Fields) -> ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRequest:
-    """What loads a model. ``keep_alive`` is in seconds, None when it was not given."""
+    """What loads a model. ``keep_alive`` is in seconds, None when it was not given.
+
+    ``priority`` is Cama's own.
+    """
 
     model: str
     keep_alive: float | None
     options: Mapping[str, Any]
+    priority: Priority = "interactive"
 
 
 def _model_request(body: Fields) -> dict[str, Any]:
@@ -77,7 +82,15 @@ def _model_request(body: Fields) -> dict[str, Any]:
         "model": body.text("model").strip(),
         "keep_alive": _keep_alive(body),
         "options": body.object("options"),
+        "priority": _priority(body.text("priority")),
     }
+
+
+def _priority(text: str) -> Priority:
+    for priority in PRIORITIES:
+        if text in ("", priority):
+            return priority
+    raise InvalidRequest(f'invalid priority: "{text}" (must be "interactive" or "batch")')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,10 +1,12 @@
 """A scheduler with everything around it under a test's control."""
 
 import asyncio
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 
 from cama.core.model import ModelSpec
+from cama.core.priority import Priority
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.scheduler.scheduler import Scheduler
@@ -29,9 +31,14 @@ class World:
         async with self.scheduler.lease(model, keep_alive) as runner:
             return runner
 
-    async def request(self, model: ModelSpec, keep_alive: float | None = None) -> "Request":
+    async def request(
+        self,
+        model: ModelSpec,
+        keep_alive: float | None = None,
+        priority: Priority = "interactive",
+    ) -> "Request":
         """A request that runs until it is ended."""
-        request = Request(self.scheduler, model, keep_alive)
+        request = Request(self.scheduler, model, keep_alive, priority)
         self._requests.append(request)
         await settle()
         return request
@@ -53,10 +60,16 @@ class World:
 
 
 class Request:
-    def __init__(self, scheduler: Scheduler, model: ModelSpec, keep_alive: float | None) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        model: ModelSpec,
+        keep_alive: float | None,
+        priority: Priority,
+    ) -> None:
         self.runner: Runner | None = None
         self._end = asyncio.Event()
-        self.task = asyncio.create_task(self._run(scheduler, model, keep_alive))
+        self.task = asyncio.create_task(self._run(scheduler.lease(model, keep_alive, priority)))
 
     @property
     def is_served(self) -> bool:
@@ -73,7 +86,7 @@ class Request:
             await self.task
         await settle()
 
-    async def _run(self, scheduler: Scheduler, model: ModelSpec, keep_alive: float | None) -> None:
-        async with scheduler.lease(model, keep_alive) as runner:
+    async def _run(self, lease: AbstractAsyncContextManager[Runner]) -> None:
+        async with lease as runner:
             self.runner = runner
             await self._end.wait()

@@ -25,7 +25,12 @@ _T = TypeVar("_T")
 
 async def embed(request: Request) -> Response:
     body = await read(request, EmbedRequest)
-    wanted = Embedding(texts=body.input, truncate=body.truncate, dimensions=body.dimensions)
+    wanted = Embedding(
+        texts=body.input,
+        truncate=body.truncate,
+        dimensions=body.dimensions,
+        priority=body.priority,
+    )
 
     def reply(made: Embedded, total: float, load: float) -> Reply:
         return embed_reply(body.model, made, total, load)
@@ -35,7 +40,8 @@ async def embed(request: Request) -> Response:
 
 async def embeddings(request: Request) -> Response:
     body = await read(request, EmbeddingsRequest)
-    wanted = Embedding(texts=(body.prompt,) if body.prompt else (), normalise=False)
+    texts = (body.prompt,) if body.prompt else ()
+    wanted = Embedding(texts=texts, normalise=False, priority=body.priority)
 
     def reply(made: Embedded, total: float, load: float) -> Reply:
         return embeddings_reply(made)
@@ -47,7 +53,7 @@ async def rerank(request: Request) -> Response:
     body = await read(request, RerankRequest)
     if not body.query:
         raise InvalidRequest("query is required")
-    wanted = Ranking(query=body.query, documents=body.documents)
+    wanted = Ranking(query=body.query, documents=body.documents, priority=body.priority)
 
     def reply(made: Ranked, total: float, load: float) -> Reply:
         return rerank_reply(body.model, made, body.top_n, total, load)
@@ -75,7 +81,7 @@ async def _answer(
     async def replies() -> AsyncGenerator[Reply, None]:
         options = Options.merge(model.params, body.options)
         spec = model_spec(model, options, has.settings)
-        async with has.scheduler.lease(spec, body.keep_alive) as runner:
+        async with has.scheduler.lease(spec, body.keep_alive, body.priority) as runner:
             load_seconds = time.perf_counter() - arrived
             made = await work(runner)
         total_seconds = time.perf_counter() - arrived
