@@ -11,6 +11,7 @@ from llguidance.gbnf_to_lark import gbnf_to_lark
 
 from cama.core.errors import InvalidConstraint, Unsupported
 from cama.core.generation import Constraint
+from cama.engine.constraint.schemas import exact, why_not
 
 MAX_SCHEMA = 1 << 17
 MAX_GRAMMAR = 1 << 14
@@ -111,9 +112,9 @@ def grammar_of(constraint: Constraint) -> str:
     """
     match constraint.kind:
         case "json":
-            return _schema_grammar({"type": "object"})
+            return _schema_grammar({"type": "object"}, {})
         case "json_schema":
-            return _schema_grammar(_schema(constraint))
+            return _schema_grammar(*_schema(constraint))
         case "regex":
             return _lark_grammar(f"start: /{regex_to_lark(_short(constraint), '')}/")
         case "lark":
@@ -123,10 +124,10 @@ def grammar_of(constraint: Constraint) -> str:
     raise InvalidConstraint(f"there is no constraint of the kind {constraint.kind!r}")
 
 
-def _schema_grammar(schema: Any) -> str:
+def _schema_grammar(schema: Any, needed: dict[str, Any]) -> str:
     if isinstance(schema, dict):
         given = schema.get("x-guidance", {})
-        options = {**_JSON_OPTIONS, **given} if isinstance(given, dict) else given
+        options = {**_JSON_OPTIONS, **needed, **given} if isinstance(given, dict) else given
         schema = {**schema, "x-guidance": options}
     return _lark_grammar("start: @schema", {"name": "schema", "json_schema": schema})
 
@@ -135,18 +136,23 @@ def _lark_grammar(lark: str, *others: dict[str, Any]) -> str:
     return json.dumps({"grammars": [{"lark_grammar": lark + _OPTIONS}, *others]})
 
 
-def _schema(constraint: Constraint) -> Any:
+def _schema(constraint: Constraint) -> tuple[Any, dict[str, Any]]:
+    """The schema as llguidance takes it, and the options that it needs."""
     text = _short(constraint, MAX_SCHEMA)
     try:
         schema = json.loads(text)
         patterns, multiple = _costs(schema)
+        reason = why_not(schema)
+        schema, options = exact(schema)
     except (ValueError, RecursionError):
         raise _invalid(constraint, "it is not JSON, or too deeply nested") from None
     if max(map(len, patterns), default=0) > MAX_PATTERN:
         raise _invalid(constraint, f"a pattern is longer than {MAX_PATTERN} characters")
     if multiple > MAX_MULTIPLE:
         raise _invalid(constraint, f"multipleOf with a common multiple above {MAX_MULTIPLE}")
-    return schema
+    if reason:
+        raise _invalid(constraint, reason)
+    return schema, options
 
 
 def _costs(schema: Any) -> tuple[list[str], int]:
