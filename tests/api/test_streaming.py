@@ -11,14 +11,13 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from cama.api.app import create_app
-from cama.api.framing import ANTHROPIC_EVENTS, NDJSON, OPENAI_EVENTS, Framing
 from cama.api.problems import INTERNAL
 from cama.api.streaming import Answer
 from cama.core.errors import InvalidRequest, RunnerCrashed
 from cama.core.generation import Chunk
 from cama.core.settings import Settings
 from cama.store.store import Store
-from cama.wire.replies import Reply
+from cama.wire.framing import ANTHROPIC_EVENTS, NDJSON, OPENAI_EVENTS, Framing, Reply
 from tests.api.conftest import lines
 from tests.api.fakes import FakeRunner, FakeScheduler
 
@@ -184,7 +183,7 @@ async def test_a_bug_after_the_first_byte_is_told_without_details(
 
     wire = Wire()
     stopping = asyncio.Event()
-    answer = Answer(replies(), whole=lambda made: made[-1], stream=True, stopping=stopping)
+    answer = Answer(replies(), stream=True, stopping=stopping)
     await answer({"type": "http", "path": "/"}, wire.inbox.get, wire.send)
     assert json.loads(wire.sent[-1]["body"]) == {"error": INTERNAL}
     assert wire.sent[-1]["more_body"] is False
@@ -227,7 +226,6 @@ async def test_each_dialect_has_its_frames(
     wire = Wire()
     answer = Answer(
         replies(),
-        whole=lambda made: made[-1],
         stream=True,
         stopping=asyncio.Event(),
         framing=framing,

@@ -28,7 +28,8 @@ from cama.core.generation import Finish, FinishReason
 from cama.core.load import EngineChoice
 from cama.core.settings import Settings
 from cama.wire import requests
-from cama.wire.replies import ChatReplies, GenerateReplies, LoadReason, Metrics
+from cama.wire.answers import LoadReason, Metrics
+from cama.wire.replies import ChatReplies, GenerateReplies
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "cama"

@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cama.api.facts import Facts, read_facts
+from cama.api.merging import merged
 from cama.api.names import Wording, find
 from cama.api.prompts import Prompt
 from cama.api.services import Services
@@ -21,13 +22,15 @@ from cama.runner.handle import Runner
 from cama.store.models import StoredModel
 from cama.templates.answers.base import PlainAnswer
 from cama.templates.prompt import Template
+from cama.wire.answers import Dialect, End, Event, Loaded, Metrics, Part, Rendered
+from cama.wire.framing import Reply
 from cama.wire.options import Options
-from cama.wire.replies import Metrics, Replies, Reply
 from cama.wire.requests import Common
 
 _MAX_TOP_LOGPROBS = 20
 
 MakePrompt = Callable[[Runner], Awaitable[Prompt]]
+MakePrompts = Callable[[Runner], Awaitable[Sequence[Prompt]]]
 
 
 def refuse_missing(body: Common, **fields: Any) -> None:
@@ -66,12 +69,12 @@ class Job:
     body: Common
     model: StoredModel
     facts: Facts
-    replies: Replies
+    dialect: Dialect
     arrived: float
 
     @classmethod
     async def start(
-        cls, services: Services, body: Common, replies: Replies, wording: Wording
+        cls, services: Services, body: Common, dialect: Dialect, wording: Wording
     ) -> "Job":
         """Find the model. Raises the errors of names and files."""
         arrived = time.perf_counter()
@@ -82,7 +85,7 @@ class Job:
             body=body,
             model=model,
             facts=facts,
-            replies=replies,
+            dialect=dialect,
             arrived=arrived,
         )
 
@@ -104,8 +107,16 @@ class Job:
 
     def respond(self, prompt: MakePrompt) -> Answer:
         """Generate, and answer as the client wants it."""
+
+        async def prompts(runner: Runner) -> Sequence[Prompt]:
+            return [await prompt(runner)]
+
+        return self.respond_to_all(prompts)
+
+    def respond_to_all(self, prompts: MakePrompts) -> Answer:
+        """Generate the choices to each of several prompts at the same time."""
         stream = self.body.stream and not self.body.debug_render_only
-        return self._answer(self._generate(prompt), stream=stream)
+        return self._answer(self._generate(prompts), stream=stream)
 
     def load(self, verb: str) -> Answer:
         """Load the model or keep it loaded; with a keep-alive of zero, unload it."""
@@ -114,59 +125,91 @@ class Job:
         self.require(verb)
         return self._answer(self._load(), stream=False)
 
-    def _answer(self, made: AsyncGenerator[Reply, None], *, stream: bool) -> Answer:
-        return Answer(
-            made, whole=self.replies.whole, stream=stream, stopping=self.services.stopping
-        )
+    def _answer(self, events: AsyncGenerator[Event, None], *, stream: bool) -> Answer:
+        replies = self._written(events) if stream else self._folded(events)
+        framing, stopping = self.dialect.framing, self.services.stopping
+        return Answer(replies, stream=stream, stopping=stopping, framing=framing)
 
-    async def _unload(self) -> AsyncGenerator[Reply, None]:
+    async def _written(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Reply, None]:
+        async with aclosing(events):
+            async for event in events:
+                for reply in self.dialect.write(event):
+                    yield reply
+
+    async def _folded(self, events: AsyncGenerator[Event, None]) -> AsyncGenerator[Reply, None]:
+        async with aclosing(events):
+            yield self.dialect.whole([event async for event in events])
+
+    async def _unload(self) -> AsyncGenerator[Event, None]:
         await self.services.scheduler.unload(str(self.model.path))
-        yield self.replies.loaded("unload")
+        yield Loaded("unload")
 
-    async def _load(self) -> AsyncGenerator[Reply, None]:
+    async def _load(self) -> AsyncGenerator[Event, None]:
         spec = self._spec(self._options())
-        async with self._lease(spec):
-            yield self.replies.loaded("load")
+        async with self.services.scheduler.lease(spec, self.body.keep_alive):
+            yield Loaded("load")
 
-    async def _generate(self, make_prompt: MakePrompt) -> AsyncGenerator[Reply, None]:
+    async def _generate(self, make_prompts: MakePrompts) -> AsyncGenerator[Event, None]:
         options = self._options()
-        async with self._lease(self._spec(options)) as runner:
+        lease = self.services.scheduler.lease(self._spec(options), self.body.keep_alive)
+        async with lease as runner:
             load_seconds = time.perf_counter() - self.arrived
-            prompt = await make_prompt(runner)
+            prompts = await make_prompts(runner)
             if self.body.debug_render_only:
-                yield self.replies.rendered(prompt.text)
+                yield Rendered("".join(prompt.text for prompt in prompts))
                 return
-            run = _Run(runner, prompt, self._generation(options, prompt, runner))
-            parser = PlainAnswer()
-            async with aclosing(run.pieces()) as chunks:
-                async for chunk in chunks:
-                    piece = parser.feed(chunk.text)
-                    if piece or chunk.logprobs:
-                        yield self.replies.chunk(piece, chunk.logprobs)
-            if rest := parser.end():
-                yield self.replies.chunk(rest)
-            metrics = Metrics(
-                finish=run.finish,
-                total_seconds=time.perf_counter() - self.arrived,
-                load_seconds=load_seconds,
-                truncated_messages=prompt.truncated_messages,
-            )
-            yield self.replies.final(metrics, await run.context())
+            choices = [
+                self._choose(_Run(runner, prompt, generation), load_seconds, number)
+                for number, (prompt, generation) in enumerate(
+                    self._generations(options, prompts, runner)
+                )
+            ]
+            all_choices = choices[0] if len(choices) == 1 else merged(choices)
+            async with aclosing(all_choices) as events:
+                async for event in events:
+                    yield event
 
-    def _lease(self, spec: ModelSpec) -> AbstractAsyncContextManager[Runner]:
-        body = self.body
-        return self.services.scheduler.lease(spec, body.keep_alive, body.priority)
+    async def _choose(
+        self, run: "_Run", load_seconds: float, choice: int
+    ) -> AsyncGenerator[Event, None]:
+        """One choice of the answer, from its first piece to its end."""
+        parser = PlainAnswer()
+        async with aclosing(run.pieces()) as chunks:
+            async for chunk in chunks:
+                piece = parser.feed(chunk.text)
+                if piece or chunk.logprobs:
+                    yield Part(piece, chunk.logprobs, choice)
+        if rest := parser.end():
+            yield Part(rest, (), choice)
+        metrics = Metrics(
+            finish=run.finish,
+            total_seconds=time.perf_counter() - self.arrived,
+            load_seconds=load_seconds,
+            truncated_messages=run.prompt.truncated_messages,
+        )
+        yield End(metrics, await run.context(), choice)
 
     def _options(self) -> Options:
-        return Options.merge(self.model.params, self.body.options)
+        return Options.merge({**self.body.defaults, **self.model.params}, self.body.options)
 
     def _spec(self, options: Options) -> ModelSpec:
         return model_spec(self.model, options, self.services.settings)
 
+    def _generations(
+        self, options: Options, prompts: Sequence[Prompt], runner: Runner
+    ) -> Iterator[tuple[Prompt, Generation]]:
+        """What to generate, choice by choice; a seed is one higher for each choice of a prompt."""
+        for prompt in prompts:
+            first = self._generation(options, prompt, runner)
+            seed = first.sampling.seed
+            for i in range(self.body.choices):
+                own = replace(first.sampling, seed=seed if seed < 0 else seed + i)
+                yield prompt, replace(first, sampling=own)
+
     def _generation(self, options: Options, prompt: Prompt, runner: Runner) -> Generation:
         return Generation(
             prompt=prompt.text if prompt.tokens is None else prompt.tokens,
-            sampling=options.sampling,
+            sampling=replace(options.sampling, logit_bias=self.body.logit_bias),
             stop=options.stop,
             num_predict=options.num_predict(runner.info.n_ctx),
             num_keep=options.num_keep,
@@ -190,8 +233,8 @@ class _Run:
     finish: Finish
 
     def __init__(self, runner: Runner, prompt: Prompt, generation: Generation) -> None:
+        self.prompt = prompt
         self._runner = runner
-        self._prompt = prompt
         self._generation = generation
         self._texts: list[str] = []
 
@@ -208,7 +251,7 @@ class _Run:
 
     async def context(self) -> list[int] | None:
         """The ids with which a later request can go on from here."""
-        if self._prompt.context is None:
+        if self.prompt.context is None:
             return None
-        text = self._prompt.text + "".join(self._texts)
-        return [*self._prompt.context, *await self._runner.tokenize(text)]
+        text = self.prompt.text + "".join(self._texts)
+        return [*self.prompt.context, *await self._runner.tokenize(text)]

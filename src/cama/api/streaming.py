@@ -6,22 +6,21 @@ write to a closed connection may well succeed.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from cama.api.framing import NDJSON, Framing
 from cama.api.problems import JSON, problem_of
 from cama.core.errors import CamaError, ServerUnavailable
-from cama.wire.replies import Reply
+from cama.wire.framing import NDJSON, Framing, Reply
 
 _log = logging.getLogger(__name__)
 
 
 class Answer(Response):
-    """Sends ``replies`` as they come, or ``whole`` of them at the end when not ``stream``.
+    """Sends ``replies`` as they come, or the only one of them as JSON when not ``stream``.
 
     An error before the first byte is raised, so that it gets its own status; after that ``framing``
     tells of it and the answer ends there. ``stopping`` breaks it off. However it ends, ``replies``
@@ -32,7 +31,6 @@ class Answer(Response):
         self,
         replies: AsyncGenerator[Reply, None],
         *,
-        whole: Callable[[list[Reply]], Reply],
         stream: bool,
         stopping: asyncio.Event,
         framing: Framing = NDJSON,
@@ -41,7 +39,6 @@ class Answer(Response):
         super().__init__(media_type=framing.media_type, headers=headers)
         del self.headers["content-length"]
         self._replies = replies
-        self._whole = whole
         self._stream = stream
         self._stopping = stopping
         self._framing = framing
@@ -72,9 +69,8 @@ class Answer(Response):
             if self._stream:
                 await self._send_frames(send)
             else:
-                replies = [reply async for reply in self._replies]
-                whole = JSON(self._whole(replies), headers=self._extra_headers)
-                await whole(scope, receive, send)
+                whole = await anext(self._replies)
+                await JSON(whole, headers=self._extra_headers)(scope, receive, send)
 
     async def _send_frames(self, send: Send) -> None:
         first = await anext(self._replies)

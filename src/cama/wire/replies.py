@@ -8,45 +8,35 @@ out to fit the context), ``shifted_tokens`` (what the full context dropped while
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Any, assert_never
 
 from cama.core.answer import Piece, ToolCall
 from cama.core.embedding import Embedded, Ranked
 from cama.core.generation import Finish, Logprob
+from cama.wire.answers import Echo, End, Event, Loaded, LoadReason, Metrics, Part, Rendered
 from cama.wire.encode import duration, timestamp, without_empty
-
-Reply = dict[str, Any]
-LoadReason = Literal["load", "unload"]
+from cama.wire.framing import NDJSON, Framing, Reply
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metrics:
-    """The accounts of one answer."""
-
-    finish: Finish
-    total_seconds: float
-    load_seconds: float
-    truncated_messages: int = 0
-
-    def to_json(self) -> Reply:
-        finish = self.finish
-        return without_empty(
-            {
-                "total_duration": duration(self.total_seconds),
-                "load_duration": duration(self.load_seconds),
-                "prompt_eval_count": finish.prompt_tokens,
-                "prompt_eval_duration": duration(finish.prompt_seconds),
-                "eval_count": finish.eval_tokens,
-                "eval_duration": duration(finish.eval_seconds),
-                "prompt_cached_count": finish.cached_tokens,
-                "truncated_messages": self.truncated_messages,
-                "truncated_tokens": finish.truncated_tokens,
-                "shifted_tokens": finish.shifted_tokens,
-                "cama": _facts(finish),
-            }
-        )
+def metrics_to_json(metrics: Metrics) -> Reply:
+    """The accounts of an answer, less what is zero."""
+    finish = metrics.finish
+    return without_empty(
+        {
+            "total_duration": duration(metrics.total_seconds),
+            "load_duration": duration(metrics.load_seconds),
+            "prompt_eval_count": finish.prompt_tokens,
+            "prompt_eval_duration": duration(finish.prompt_seconds),
+            "eval_count": finish.eval_tokens,
+            "eval_duration": duration(finish.eval_seconds),
+            "prompt_cached_count": finish.cached_tokens,
+            "truncated_messages": metrics.truncated_messages,
+            "truncated_tokens": finish.truncated_tokens,
+            "shifted_tokens": finish.shifted_tokens,
+            "cama": _facts(finish),
+        }
+    )
 
 
 def logprobs_to_json(logprobs: Sequence[Logprob]) -> list[Reply]:
@@ -120,8 +110,32 @@ def _numbers(vector: "array[float]") -> list[float]:
 class Replies(ABC):
     """What an endpoint answers for ``model``, the client's own spelling."""
 
+    framing: Framing = NDJSON
+
     def __init__(self, model: str) -> None:
         self._model = model
+
+    def write(self, event: Event) -> Iterable[Reply]:
+        yield self._written(event)
+
+    def whole(self, events: Sequence[Event]) -> Reply:
+        replies = [self._written(event) for event in events]
+        logprobs = [one for reply in replies for one in reply.get("logprobs", ())]
+        return replies[-1] | self._joined(replies) | without_empty({"logprobs": logprobs})
+
+    def _written(self, event: Event) -> Reply:
+        match event:
+            case Part(piece, logprobs):
+                return self.chunk(piece, logprobs)
+            case Echo(text, logprobs):
+                return self.chunk(Piece(text), logprobs)
+            case End(metrics, context):
+                return self.final(metrics, context)
+            case Loaded(reason):
+                return self.loaded(reason)
+            case Rendered(prompt):
+                return self.rendered(prompt)
+        assert_never(event)
 
     def chunk(self, piece: Piece, logprobs: Sequence[Logprob] = ()) -> Reply:
         reply = self._reply(piece, done=False)
@@ -129,18 +143,13 @@ class Replies(ABC):
 
     def final(self, metrics: Metrics, context: list[int] | None = None) -> Reply:
         reply = self._reply(Piece(), done=True, done_reason=metrics.finish.reason)
-        return reply | without_empty({"context": context}) | metrics.to_json()
+        return reply | without_empty({"context": context}) | metrics_to_json(metrics)
 
     def loaded(self, reason: LoadReason) -> Reply:
         return self._reply(Piece(), done=True, done_reason=reason)
 
     def rendered(self, prompt: str) -> Reply:
         return self._reply(Piece(), done=False, _debug_info={"rendered_template": prompt})
-
-    def whole(self, replies: list[Reply]) -> Reply:
-        """The one object of an answer that is not streamed."""
-        logprobs = [one for reply in replies for one in reply.get("logprobs", ())]
-        return replies[-1] | self._joined(replies) | without_empty({"logprobs": logprobs})
 
     def _reply(self, piece: Piece, **fields: Any) -> Reply:
         head = {"model": self._model, "created_at": timestamp()}

@@ -95,7 +95,11 @@ def _priority(text: str) -> Priority:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Common(ModelRequest):
-    """What generate and chat share."""
+    """What generate and chat share.
+
+    ``defaults`` are options that count where neither the model nor the request gives any;
+    ``choices`` is how many answers are wanted to each prompt; ``logit_bias`` is by token id.
+    """
 
     stream: bool
     format: Constraint | None
@@ -105,6 +109,9 @@ class Common(ModelRequest):
     logprobs: bool
     top_logprobs: int
     debug_render_only: bool
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    choices: int = 1
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
 def _common(body: Fields) -> dict[str, Any]:

@@ -2,7 +2,8 @@ from typing import Any
 
 from cama.core.answer import Piece
 from cama.core.generation import Finish
-from cama.wire.replies import ChatReplies, GenerateReplies, Metrics
+from cama.wire.answers import End, Metrics, Part
+from cama.wire.replies import ChatReplies, GenerateReplies, metrics_to_json
 
 
 def metrics(**counts: Any) -> Metrics:
@@ -20,12 +21,12 @@ def metrics(**counts: Any) -> Metrics:
 
 
 def test_metrics_leave_out_what_is_zero() -> None:
-    assert metrics().to_json() == {"total_duration": 2_000_000_000}
+    assert metrics_to_json(metrics()) == {"total_duration": 2_000_000_000}
 
 
 def test_metrics_count_in_nanoseconds() -> None:
     found = metrics(prompt_tokens=3, prompt_seconds=0.001, eval_tokens=4, eval_seconds=0.5)
-    assert found.to_json() == {
+    assert metrics_to_json(found) == {
         "total_duration": 2_000_000_000,
         "prompt_eval_count": 3,
         "prompt_eval_duration": 1_000_000,
@@ -35,7 +36,7 @@ def test_metrics_count_in_nanoseconds() -> None:
 
 
 def test_metrics_say_what_became_of_the_prompt() -> None:
-    found = metrics(
+    accounts = metrics(
         cached_tokens=5,
         restored_tokens=4,
         miss_reason="diverged",
@@ -44,7 +45,8 @@ def test_metrics_say_what_became_of_the_prompt() -> None:
         prefill_seconds=0.2,
         decode_seconds=0.3,
         sampling_seconds=0.01,
-    ).to_json()
+    )
+    found = metrics_to_json(accounts)
     assert found["prompt_cached_count"] == 5
     assert found["cama"] == {
         "restored_count": 4,
@@ -59,9 +61,7 @@ def test_metrics_say_what_became_of_the_prompt() -> None:
 
 def test_generate_replies_fold_into_one() -> None:
     replies = GenerateReplies("m")
-    whole = replies.whole(
-        [replies.chunk(Piece("a")), replies.chunk(Piece("b")), replies.final(metrics(), [1])]
-    )
+    whole = replies.whole([Part(Piece("a")), Part(Piece("b")), End(metrics(), [1])])
     assert (whole["response"], whole["done"], whole["context"]) == ("ab", True, [1])
     assert list(whole)[:4] == ["model", "created_at", "response", "done"]
 
@@ -72,9 +72,7 @@ def test_generate_replies_without_a_context_have_no_such_key() -> None:
 
 def test_chat_replies_fold_into_one() -> None:
     replies = ChatReplies("m")
-    whole = replies.whole(
-        [replies.chunk(Piece("a")), replies.chunk(Piece("b")), replies.final(metrics())]
-    )
+    whole = replies.whole([Part(Piece("a")), Part(Piece("b")), End(metrics())])
     assert whole["message"] == {"role": "assistant", "content": "ab"}
     assert whole["done_reason"] == "stop"
 

@@ -16,8 +16,9 @@ from cama.api.streaming import Answer
 from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.errors import InvalidRequest
 from cama.runner.handle import Runner
+from cama.wire.framing import Reply
 from cama.wire.options import Options
-from cama.wire.replies import Reply, embed_reply, embeddings_reply, rerank_reply
+from cama.wire.replies import embed_reply, embeddings_reply, rerank_reply
 from cama.wire.requests import EmbeddingsRequest, EmbedRequest, RerankRequest
 
 _T = TypeVar("_T")
@@ -88,4 +89,4 @@ async def _answer(
         # In a thread, for there may be a million numbers to write.
         yield await asyncio.to_thread(reply, made, total_seconds, load_seconds)
 
-    return Answer(replies(), whole=lambda made: made[0], stream=False, stopping=has.stopping)
+    return Answer(replies(), stream=False, stopping=has.stopping)

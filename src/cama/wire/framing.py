@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from cama.wire.encode import encode
 from cama.wire.problems import Problem, Shape, anthropic_problem, ollama_problem, openai_problem
-from cama.wire.replies import Reply
+
+Reply = dict[str, Any]
 
 
 class Framing(Protocol):
