@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,13 +146,12 @@ class Job:
 
     async def _load(self) -> AsyncGenerator[Event, None]:
         spec = self._spec(self._options())
-        async with self.services.scheduler.lease(spec, self.body.keep_alive):
+        async with self._lease(spec):
             yield Loaded("load")
 
     async def _generate(self, make_prompts: MakePrompts) -> AsyncGenerator[Event, None]:
         options = self._options()
-        lease = self.services.scheduler.lease(self._spec(options), self.body.keep_alive)
-        async with lease as runner:
+        async with self._lease(self._spec(options)) as runner:
             load_seconds = time.perf_counter() - self.arrived
             prompts = await make_prompts(runner)
             if self.body.debug_render_only:
@@ -188,6 +187,10 @@ class Job:
             truncated_messages=run.prompt.truncated_messages,
         )
         yield End(metrics, await run.context(), choice)
+
+    def _lease(self, spec: ModelSpec) -> AbstractAsyncContextManager[Runner]:
+        body = self.body
+        return self.services.scheduler.lease(spec, body.keep_alive, body.priority)
 
     def _options(self) -> Options:
         return Options.merge({**self.body.defaults, **self.model.params}, self.body.options)
