@@ -21,10 +21,9 @@ async def test_status_tells_that_there_is_no_cloud(api: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize("path", ["/nope", "/api", "/api/tags/", "/api/generate/x"])
-async def test_an_unknown_path_is_a_404_in_plain_text(api: httpx.AsyncClient, path: str) -> None:
+async def test_an_unknown_path_is_a_404(api: httpx.AsyncClient, path: str) -> None:
     response = await api.get(path)
-    assert (response.status_code, response.text) == (404, "404 page not found")
-    assert response.headers["content-type"].startswith("text/plain")
+    assert (response.status_code, response.json()) == (404, {"error": "404 page not found"})
 
 
 @pytest.mark.parametrize(
@@ -37,14 +36,12 @@ async def test_an_unknown_path_is_a_404_in_plain_text(api: httpx.AsyncClient, pa
         ("OPTIONS", "/api/chat"),
     ],
 )
-async def test_a_wrong_method_is_a_405_in_plain_text(
-    api: httpx.AsyncClient, method: str, path: str
-) -> None:
+async def test_a_wrong_method_is_a_405(api: httpx.AsyncClient, method: str, path: str) -> None:
     # An address, for OPTIONS on a local name is answered by the host check.
     response = await api.request(method, path)
     assert response.status_code == 405
-    assert response.text == ("" if method == "HEAD" else "405 method not allowed")
-    assert response.headers["content-type"].startswith("text/plain")
+    if method != "HEAD":
+        assert response.json() == {"error": "405 method not allowed"}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +158,7 @@ async def test_json_can_be_put_into_html(api: httpx.AsyncClient) -> None:
                     "type": "not_found_error",
                     "message": "unknown URL: POST /v1/messages/nope",
                 },
+                "request_id": "mine",
             },
         ),
     ],
@@ -168,6 +166,6 @@ async def test_json_can_be_put_into_html(api: httpx.AsyncClient) -> None:
 async def test_errors_of_other_dialects_have_their_shape(
     api: httpx.AsyncClient, request_: tuple[str, str], status: int, expected: dict[str, object]
 ) -> None:
-    response = await api.request(*request_)
+    response = await api.request(*request_, headers={"x-request-id": "mine"})
     assert (response.status_code, response.json()) == (status, expected)
     assert response.headers["content-type"].startswith("application/json")

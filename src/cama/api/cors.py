@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cama.api.problems import Forbidden, on_cama_error
+from cama.api.problems import Forbidden, refuse
 from cama.core.errors import InvalidSetting
 
 _LOCAL = tuple(
@@ -91,8 +90,7 @@ class CORS:
             await self._app(scope, receive, send)
         elif not self._origins.allow(origin):
             error = Forbidden(f"the origin {origin:.200} may not call: list it in CAMA_ORIGINS")
-            response = await on_cama_error(Request(scope), error)
-            await response(scope, receive, send)
+            await refuse(scope, receive, send, error)
         elif scope["method"] == "OPTIONS":
             allowed = _PREFLIGHT | {"Access-Control-Allow-Origin": self._named(origin)}
             await Response(status_code=204, headers=allowed)(scope, receive, send)

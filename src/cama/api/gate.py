@@ -4,7 +4,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from cama.api.problems import on_cama_error
+from cama.api.problems import refuse
 from cama.core.errors import Unauthorized
 from cama.core.keys import ApiKey, KeyRing, read_keys
 from cama.core.settings import Settings
@@ -48,9 +48,7 @@ class Gate:
             scope.setdefault("state", {})["key"] = key
             await self._app(scope, receive, send)
             return
-        error = Unauthorized(_WRONG if sent else _MISSING)
-        response = await on_cama_error(Request(scope), error)
-        await response(scope, receive, send)
+        await refuse(scope, receive, send, Unauthorized(_WRONG if sent else _MISSING))
 
 
 def _sent(headers: Headers) -> list[str]:

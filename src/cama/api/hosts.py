@@ -10,12 +10,11 @@ from collections.abc import Callable
 from functools import cache
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cama.api.cors import Origins
-from cama.api.problems import Forbidden, on_cama_error
+from cama.api.problems import Forbidden, refuse
 from cama.core.errors import CamaError, InvalidRequest
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -92,22 +91,17 @@ class HostCheck:
         hosts = Headers(scope=scope).getlist("host") or [""]
         host = without_port(hosts[0])
         if len(hosts) > 1:
-            await _refuse(InvalidRequest("there is more than one Host header"), scope, send)
+            error: CamaError = InvalidRequest("there is more than one Host header")
+            await refuse(scope, receive, send, error)
         elif scope["method"] == "OPTIONS" and is_local_name(host):
             await Response(status_code=204)(scope, receive, send)
         elif self._knows(host) or self._origins.know(hosts[0]):
             await self._app(scope, receive, send)
         else:
             error = Forbidden(f"the host {host:.200} is not known: list its origin in CAMA_ORIGINS")
-            await _refuse(error, scope, send)
+            await refuse(scope, receive, send, error)
 
     def _knows(self, host: str) -> bool:
         if is_local_name(host) or is_local_address(host):
             return True
         return self._is_open and (_address(host) is not None or "." not in host)
-
-
-async def _refuse(error: CamaError, scope: Scope, send: Send) -> None:
-    request = Request(scope)
-    response = await on_cama_error(request, error)
-    await response(scope, request.receive, send)

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from cama.core.errors import (
     CamaError,
@@ -126,23 +128,27 @@ async def on_cama_error(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     if problem.status >= 500 and not isinstance(error, InvalidInput):
         _log.warning("%s %s: %s", request.method, request.url.path, error.message)
-    headers = {"Retry-After": str(_RETRY_SECONDS)} if isinstance(error, QueueFull) else None
-    return _answer(request, problem, headers)
+    return _answer(request, problem, _headers(error))
+
+
+async def refuse(scope: Scope, receive: Receive, send: Send, error: CamaError) -> None:
+    """Answer ``error`` from outside of the routes."""
+    response = await on_cama_error(Request(scope), error)
+    await response(scope, receive, send)
 
 
 async def on_http_error(request: Request, error: Exception) -> Response:
     """The router's own refusals: no such path, no such method."""
     assert isinstance(error, HTTPException)
     status, path = error.status_code, request.url.path
+    texts = {404: "404 page not found", 405: "405 method not allowed"}
     if is_foreign(path):
         texts = {
             404: f"unknown URL: {request.method} {path}",
             405: f"{path} is not for {request.method}",
         }
-        problem = Problem(status=status, message=texts.get(status, error.detail))
-        return _answer(request, problem, error.headers)
-    texts = {404: "404 page not found", 405: "405 method not allowed"}
-    return PlainTextResponse(texts.get(status, error.detail), status, error.headers)
+    problem = Problem(status=status, message=texts.get(status, error.detail))
+    return _answer(request, problem, error.headers)
 
 
 async def on_disconnect(request: Request, error: Exception) -> Response:
@@ -152,13 +158,25 @@ async def on_disconnect(request: Request, error: Exception) -> Response:
 
 async def on_bug(request: Request, error: Exception) -> Response:
     """Starlette raises ``error`` again afterwards, so that the server logs it."""
-    return _answer(request, _BUG)
+    # Starlette's handler of bugs is outside of all middleware, and so of what adds the id.
+    name = request.scope.get("state", {}).get("request_id")
+    return _answer(request, _BUG, {"x-request-id": name} if name else None)
 
 
 def _answer(
     request: Request, problem: Problem, headers: Mapping[str, str] | None = None
 ) -> Response:
+    problem = replace(problem, request_id=request.scope.get("state", {}).get("request_id"))
     return JSON(shape_of(request.url.path)(problem), problem.status, headers)
+
+
+def _headers(error: CamaError) -> Mapping[str, str] | None:
+    match error:
+        case QueueFull():
+            return {"Retry-After": str(_RETRY_SECONDS)}
+        case Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+    return None
 
 
 _BUG = Problem(status=500, message=INTERNAL)

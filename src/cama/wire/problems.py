@@ -9,13 +9,15 @@ from typing import Any
 class Problem:
     """What a client may know of an error.
 
-    ``code`` is stable, as in ``core.errors``; ``param`` is the field of the request that is wrong.
+    ``code`` is stable, as in ``core.errors``; ``param`` is the field of the request that is wrong;
+    ``request_id`` is in the log.
     """
 
     status: int
     message: str
     code: str | None = None
     param: str | None = None
+    request_id: str | None = None
 
 
 Shape = Callable[[Problem], dict[str, Any]]
@@ -63,4 +65,5 @@ def openai_problem(problem: Problem) -> dict[str, Any]:
 def anthropic_problem(problem: Problem) -> dict[str, Any]:
     otherwise = "invalid_request_error" if problem.status < 500 else "api_error"
     kind = _ANTHROPIC_TYPES.get(problem.status, otherwise)
-    return {"type": "error", "error": {"type": kind, "message": problem.message}}
+    body = {"type": "error", "error": {"type": kind, "message": problem.message}}
+    return body | ({"request_id": problem.request_id} if problem.request_id else {})
