@@ -1,7 +1,7 @@
 """What one generation asks for and what comes back: plain data that crosses process boundaries."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cama.core.priority import Priority
@@ -17,6 +17,9 @@ MissReason = Literal["new", "diverged", "evicted", "adapter", "tenant", "not_res
 ``evicted``: it was there, and its cells were needed. ``adapter`` and ``tenant``: it is there, for
 another one. ``not_resumable``: the model's state cannot be picked up at that token.
 """
+
+
+RANDOM_SEED = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,7 @@ class Sampling:
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
-    seed: int = -1
+    seed: int = RANDOM_SEED
     logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -89,6 +92,21 @@ class Generation:
     echo: bool = False
     speculate: bool | None = None
     priority: Priority = "interactive"
+
+
+def choices(generation: Generation, n: int) -> tuple[Generation, ...]:
+    """``generation`` for each of ``n`` answers, which differ in their random numbers alone.
+
+    Handed over at once, their prompt is computed once. A seed gives the i-th answer the seed that
+    lies i behind it; without one, each draws its own.
+    """
+    sampling = generation.sampling
+    if sampling.seed == RANDOM_SEED:
+        return (generation,) * n
+    seeds = range(sampling.seed, sampling.seed + n)
+    # One that would mean a random seed gives way to the one behind the last.
+    distinct = [seeds.stop if seed == RANDOM_SEED else seed for seed in seeds]
+    return tuple(replace(generation, sampling=replace(sampling, seed=seed)) for seed in distinct)
 
 
 LEAST_LOGPROB = -9999.0

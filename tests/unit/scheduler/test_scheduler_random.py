@@ -5,6 +5,7 @@ import random
 import pytest
 
 from cama.core.errors import CamaError, LoadFailed
+from cama.core.priority import Priority
 from tests.unit.scheduler.fakes import FakeRunner, settle, spec
 from tests.unit.scheduler.world import Request, World
 
@@ -26,7 +27,9 @@ class History:
 
     async def ask(self) -> None:
         keep_alive = self.random.choice([None, 0, 5])
-        self.requests.append(await self.world.request(self.random.choice(MODELS), keep_alive))
+        priority: Priority = self.random.choice(["interactive", "batch"])
+        model = self.random.choice(MODELS)
+        self.requests.append(await self.world.request(model, keep_alive, priority))
 
     async def end(self) -> None:
         served = [request for request in self.requests if request.is_served]

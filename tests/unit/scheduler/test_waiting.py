@@ -1,10 +1,12 @@
 """The policy of the scheduler: who waits for what, and who makes room."""
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 
 from cama.core.errors import QueueFull
+from cama.core.priority import PATIENCE_SECONDS
 from tests.unit.scheduler.fakes import settle, spec
 from tests.unit.scheduler.world import World
 
@@ -140,3 +142,52 @@ async def test_the_bound_does_not_count_requests_that_are_served(
     world = build(max_queue=0)
     requests = [await world.request(spec("a")) for _ in range(5)]
     assert all(request.is_served for request in requests)
+
+
+# Priorities
+
+
+async def test_an_interactive_request_gets_the_place_before_a_batch_one(world: World) -> None:
+    running = [await world.request(spec("a")), await world.request(spec("b"))]
+    batch = await world.request(spec("c"), priority="batch")
+    watched = await world.request(spec("d"))
+    await running[0].end()
+    assert (batch.is_served, watched.is_served) == (False, True)
+    await running[1].end()
+    assert batch.is_served
+
+
+async def test_an_interactive_request_does_not_end_a_batch_one_that_runs(world: World) -> None:
+    batch = [await world.request(spec(name), priority="batch") for name in "ab"]
+    watched = await world.request(spec("c"))
+    assert not watched.is_served
+    await batch[0].end()
+    assert watched.is_served
+
+
+async def test_a_batch_request_for_a_loaded_model_is_served_at_once(world: World) -> None:
+    await world.use(spec("a"))
+    assert (await world.request(spec("a"), priority="batch")).is_served
+
+
+async def test_a_batch_request_ages(world: World) -> None:
+    running = [await world.request(spec("a")), await world.request(spec("b"))]
+    batch = await world.request(spec("c"), priority="batch")
+    await world.later(PATIENCE_SECONDS - 1)
+    early = await world.request(spec("d"))
+    await world.later(2)
+    late = await world.request(spec("e"))
+    await running[0].end()
+    assert (batch.is_served, early.is_served, late.is_served) == (True, False, False)
+    await running[1].end()
+    assert (early.is_served, late.is_served) == (True, False)
+
+
+async def test_a_batch_request_ages_while_nothing_else_happens(world: World) -> None:
+    """The moment in which it does is one for the timer."""
+    await world.request(spec("a"))
+    await world.request(spec("b"), keep_alive=-1)
+    await world.request(spec("c"), priority="batch")
+    timer = world.scheduler._timer
+    assert timer is not None
+    assert timer.when() - asyncio.get_running_loop().time() <= PATIENCE_SECONDS
