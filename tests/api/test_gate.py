@@ -11,7 +11,7 @@ from cama.core.errors import InvalidSetting
 from cama.core.keys import parse_keys
 from cama.core.settings import Settings
 from cama.store.store import Store
-from tests.api.fakes import FakeScheduler
+from tests.api.fakes import FakeRunner, FakeScheduler
 
 KEY, OTHER = "sk-0123456789", "sk-9876543210"
 MISSING = "an API key is missing: send the header 'Authorization: Bearer KEY', or set CAMA_API_KEY"
@@ -110,3 +110,29 @@ def test_a_bad_file_of_keys_keeps_the_server_from_starting(
     settings = Settings(models=store.root, api_key_file=tmp_path / "nowhere")
     with pytest.raises(InvalidSetting, match="CAMA_API_KEY_FILE"):
         create_app(settings, store, scheduler)
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "tenant", "priority"),
+    [
+        (KEY, None, parse_keys(KEY)[0].tenant, "interactive"),
+        (KEY, "batch", parse_keys(KEY)[0].tenant, "batch"),
+        (OTHER, None, "team", "batch"),
+        (OTHER, "interactive", "team", "batch"),
+    ],
+)
+async def test_a_key_has_its_own_cache_and_its_turn(
+    guarded: httpx.AsyncClient, runner: FakeRunner, key: str, asked: str | None, tenant: str,
+    priority: str,
+) -> None:  # fmt: skip
+    body = {"model": "chatty", "prompt": "Hi", "input": "Hi", "priority": asked}
+    headers = {"x-api-key": key}
+    assert (await guarded.post("/api/generate", json=body, headers=headers)).status_code == 200
+    assert (await guarded.post("/api/embed", json=body, headers=headers)).status_code == 200
+    assert runner.generations[0].tenant == tenant
+    assert runner.generations[0].priority == runner.embeddings[0].priority == priority
+
+
+async def test_without_keys_all_share_a_cache(api: httpx.AsyncClient, runner: FakeRunner) -> None:
+    await api.post("/api/generate", json={"model": "chatty", "prompt": "Hi"})
+    assert runner.generations[0].tenant == ""

@@ -190,7 +190,8 @@ class Job:
 
     def _lease(self, spec: ModelSpec) -> AbstractAsyncContextManager[Runner]:
         body = self.body
-        return self.services.scheduler.lease(spec, body.keep_alive, body.priority)
+        priority = self.services.priority(body.priority)
+        return self.services.scheduler.lease(spec, body.keep_alive, priority)
 
     def _options(self) -> Options:
         return Options.merge({**self.body.defaults, **self.model.params}, self.body.options)
@@ -221,7 +222,8 @@ class Job:
             add_special=prompt.add_special,
             constraint=self.body.format,
             logprobs=_logprobs(self.body),
-            priority=self.body.priority,
+            tenant=self.services.caller.tenant,
+            priority=self.services.priority(self.body.priority),
         )
 
 

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from starlette.requests import Request
 
+from cama.api.gate import ANYBODY, caller
+from cama.core.keys import ApiKey
 from cama.core.model import ModelSpec
 from cama.core.priority import Priority
 from cama.core.settings import Settings
@@ -46,14 +48,20 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``stopping`` is set when answers that still run must end."""
+    """``stopping`` is set when answers that still run must end; ``caller`` is who asks."""
 
     settings: Settings
     store: Store
     scheduler: Scheduler
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    caller: ApiKey = ANYBODY
+
+    def priority(self, asked: Priority) -> Priority:
+        """That of a request: it can have no more than its caller."""
+        return "batch" if self.caller.priority == "batch" else asked
 
 
 def services(request: Request) -> Services:
+    """What the handler of ``request`` works with."""
     found: Services = request.app.state.services
-    return found
+    return replace(found, caller=caller(request))

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 from cama.core.errors import InvalidOption, InvalidSetting
-
-KeyPriority = Literal["interactive", "batch"]
+from cama.core.priority import PRIORITIES, Priority
 
 _KEY = re.compile(r"[!-~]{8,512}")
 _NAME = re.compile(r"[\w.@:+-]{1,64}")
-_PRIORITIES = ("interactive", "batch")
 _FIELDS = "KEY [NAME [interactive|batch [TENANT]]]"
 _MAX_WORDS = 4
 
@@ -26,7 +24,7 @@ class ApiKey:
     digest: bytes
     name: str
     tenant: str
-    priority: KeyPriority = "interactive"
+    priority: Priority = "interactive"
 
 
 class KeyRing:
@@ -95,14 +93,14 @@ def _lines(path: Path, text: str) -> Iterator[ApiKey]:
 
 
 def _key(key: str, name: str = "", priority: str = "interactive", tenant: str = "") -> ApiKey:
-    if priority not in _PRIORITIES:
-        raise InvalidOption(f"the priority must be {' or '.join(_PRIORITIES)}")
+    if priority not in PRIORITIES:
+        raise InvalidOption(f"the priority must be {' or '.join(PRIORITIES)}")
     if not all(_NAME.fullmatch(word) for word in (name, tenant) if word):
         raise InvalidOption("a name has at most 64 letters, digits and . @ : + - _")
     digest = _digest(check_key(key))
     name = name or f"key-{digest.hex()[:8]}"
     return ApiKey(
-        digest=digest, name=name, tenant=tenant or name, priority=cast(KeyPriority, priority)
+        digest=digest, name=name, tenant=tenant or name, priority=cast(Priority, priority)
     )
 
 

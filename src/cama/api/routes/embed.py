@@ -30,7 +30,7 @@ async def embed(request: Request) -> Response:
         texts=body.input,
         truncate=body.truncate,
         dimensions=body.dimensions,
-        priority=body.priority,
+        priority=services(request).priority(body.priority),
     )
 
     def reply(made: Embedded, total: float, load: float) -> Reply:
@@ -42,7 +42,9 @@ async def embed(request: Request) -> Response:
 async def embeddings(request: Request) -> Response:
     body = await read(request, EmbeddingsRequest)
     texts = (body.prompt,) if body.prompt else ()
-    wanted = Embedding(texts=texts, normalise=False, priority=body.priority)
+    wanted = Embedding(
+        texts=texts, normalise=False, priority=services(request).priority(body.priority)
+    )
 
     def reply(made: Embedded, total: float, load: float) -> Reply:
         return embeddings_reply(made)
@@ -54,7 +56,11 @@ async def rerank(request: Request) -> Response:
     body = await read(request, RerankRequest)
     if not body.query:
         raise InvalidRequest("query is required")
-    wanted = Ranking(query=body.query, documents=body.documents, priority=body.priority)
+    wanted = Ranking(
+        query=body.query,
+        documents=body.documents,
+        priority=services(request).priority(body.priority),
+    )
 
     def reply(made: Ranked, total: float, load: float) -> Reply:
         return rerank_reply(body.model, made, body.top_n, total, load)
@@ -82,7 +88,9 @@ async def _answer(
     async def replies() -> AsyncGenerator[Reply, None]:
         options = Options.merge(model.params, body.options)
         spec = model_spec(model, options, has.settings)
-        async with has.scheduler.lease(spec, body.keep_alive, body.priority) as runner:
+        async with has.scheduler.lease(
+            spec, body.keep_alive, has.priority(body.priority)
+        ) as runner:
             load_seconds = time.perf_counter() - arrived
             made = await work(runner)
         total_seconds = time.perf_counter() - arrived
