@@ -101,10 +101,10 @@ class Conversations:
     def _ask(self, client: int, turn: int) -> None:
         text = self._texts[client]
         text += self._talk.question(client, turn, self._n_vocab)
-        adapter, tenant = self._key(client)
+        _, tenant = self._key(client)
         generation = Generation(
             prompt="", sampling=Sampling(temperature=0), num_predict=ANSWER, logprobs=0,
-            speculate=False, adapter=adapter, tenant=tenant,
+            speculate=False, tenant=tenant,
         )  # fmt: skip
 
         def sink(event: Event | CamaError) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cama.core.errors import CacheFull, EngineError, Interrupted
+from cama.core.errors import CacheFull, EngineError, Interrupted, InvalidModelFile
+from cama.core.generation import Adapters
 from cama.engine.base import EngineInfo, Logits, Plan, SeqId, Span
 
 BOS = 256
@@ -24,6 +25,7 @@ _READABLE: Logits = np.full(N_VOCAB, -8.0, np.float32)
 _READABLE[32:127] = 0
 
 _MAGIC = b"FAKE"
+_CELL = struct.Struct("<iiQ")
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -65,10 +67,15 @@ class ByteTokenizer:
         return b"".join(map(self.piece, tokens)).decode(errors="replace")
 
 
+def _salt(adapters: Adapters) -> int:
+    return hash(adapters) & 0xFFFF << 48 if adapters else 0
+
+
 @dataclass(eq=False, slots=True)
 class _Cell:
     token: int
     pos: int
+    salt: int = 0  # of its adapters
 
 
 def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -79,13 +86,14 @@ def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 class FakeEngine:
-    """Logits are a hash of every (token, position) that a sequence sees: any mix-up changes them.
+    """Logits are a hash of every (token, position, adapters) that a sequence sees.
 
     Sequences are lists of cells; sharing a prefix shares the cells. ``grain`` is the multiple of
     tokens at which the cache can be cut, as with checkpoints of a recurrent state; ``can_cut``
     False admits that it cannot be everywhere; ``can_shift`` False refuses every shift;
     ``favourite`` writes the text; ``on_forward`` runs within a pass, to do what another thread
-    would do meanwhile. ``plans`` records every pass that was computed.
+    would do meanwhile. ``plans`` records every pass that was computed; ``held`` counts who holds
+    which adapters, of which all exist but one called ``damaged``.
     """
 
     def __init__(
@@ -100,6 +108,7 @@ class FakeEngine:
         can_shift: bool = True,
         favourite: Favourite | None = None,
         on_forward: Callable[[Plan], None] | None = None,
+        mixes_adapters: bool = True,
     ) -> None:
         self.info = EngineInfo(
             engine="fake", reason="a test asked for it", architecture="fake", n_ctx_train=n_ctx,
@@ -107,6 +116,8 @@ class FakeEngine:
             n_embd=1, n_threads=1, can_cut=can_cut)  # fmt: skip
         self.tokenizer = ByteTokenizer()
         self.plans: list[Plan] = []
+        self.mixes_adapters = mixes_adapters
+        self.held: Counter[Adapters] = Counter()
         self.on_forward = on_forward
         self.favourite = favourite
         self.grain = grain
@@ -146,18 +157,21 @@ class FakeEngine:
             assert 0 <= span.n_outputs <= len(span.tokens)
             assert span.start + len(span.tokens) <= self.info.n_ctx
             assert all(0 <= token < N_VOCAB for token in span.tokens)
+            assert not span.adapters or self.held[span.adapters] > 0
+            assert all(cell.salt == _salt(span.adapters) for cell in self._seqs[span.seq])
+        assert self.mixes_adapters or len({span.adapters for span in plan.spans}) == 1
 
     def _write(self, span: Span) -> list[Logits]:
         rows = []
         cells = self._seqs[span.seq]
         for index, token in enumerate(span.tokens):
-            self._use(span.seq, [_Cell(int(token), span.start + index)])
+            self._use(span.seq, [_Cell(int(token), span.start + index, _salt(span.adapters))])
             if index >= len(span.tokens) - span.n_outputs:
                 rows.append(self._logits(cells))
         return rows
 
     def _logits(self, cells: list[_Cell]) -> Logits:
-        keys = np.array([cell.token << 32 | cell.pos for cell in cells], np.uint64)
+        keys = np.array([(c.token << 32 | c.pos) ^ c.salt for c in cells], np.uint64)
         state = _mix(keys * _MIX).sum(dtype=np.uint64)
         noise = _mix(np.arange(1, N_VOCAB + 1, dtype=np.uint64) * _MIX ^ state)
         row = (noise >> np.uint64(40)).astype(np.float32) / np.float32(1 << 21)  # 0 to 8
@@ -207,17 +221,26 @@ class FakeEngine:
         if length % self.grain:
             raise EngineError("the cache cannot be resumed there")
         cells = self._seqs[seq][:length]
-        return _MAGIC + b"".join(struct.pack("<ii", cell.token, cell.pos) for cell in cells)
+        return _MAGIC + b"".join(_CELL.pack(c.token, c.pos, c.salt) for c in cells)
 
     def restore(self, seq: SeqId, state: bytes) -> int:
         assert not self._seqs[seq]
-        if state[:4] != _MAGIC or len(state) % 8 != 4:
+        if state[:4] != _MAGIC or len(state) % _CELL.size != 4:
             raise EngineError("not a state of this engine")
-        cells = [_Cell(token, pos) for token, pos in struct.iter_unpack("<ii", state[4:])]
+        cells = [_Cell(*fields) for fields in _CELL.iter_unpack(state[4:])]
         if len(cells) > self.free_cells:
             raise CacheFull("no free cells for the state")
         self._use(seq, cells)
         return len(cells)
+
+    def hold_adapters(self, adapters: Adapters) -> None:
+        if any(adapter.digest == "damaged" for adapter in adapters):
+            raise InvalidModelFile("the adapter is damaged")
+        self.held[adapters] += 1
+
+    def release_adapters(self, adapters: Adapters) -> None:
+        assert self.held[adapters] > 0
+        self.held[adapters] -= 1
 
     def length(self, seq: int) -> int:
         """How many tokens ``seq`` holds."""

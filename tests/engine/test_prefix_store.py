@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cama.core.generation import Adapter
 from cama.core.load import PrefixFolder
 from cama.engine.loop import Loop
 from cama.engine.prefix_file import TEMPORARY
@@ -335,8 +336,11 @@ def test_file_of_another_model_under_our_name_is_deleted(tmp_path: Path) -> None
     assert _files(folder) == []
 
 
-@pytest.mark.parametrize("options", [{"tenant": "other"}, {"adapter": "other"}])
-def test_tenants_and_adapters_share_no_file(tmp_path: Path, options: dict[str, str]) -> None:
+OTHERS = [{"tenant": "other"}, {"adapters": (Adapter(path=Path("other"), digest="other"),)}]
+
+
+@pytest.mark.parametrize("options", OTHERS)
+def test_tenants_and_adapters_share_no_file(tmp_path: Path, options: dict[str, Any]) -> None:
     folder = _folder(tmp_path)
     _save(folder)
     with _serving(folder) as server:

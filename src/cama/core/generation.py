@@ -1,5 +1,8 @@
 """What one generation asks for and what comes back: plain data that crosses process boundaries."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -59,6 +62,29 @@ class Constraint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A LoRA in a GGUF file, added to the weights ``scale`` times; ``digest`` tells its content."""
+
+    path: Path = field(compare=False)
+    digest: str
+    scale: float = 1.0
+
+
+Adapters = tuple[Adapter, ...]
+"""Adapters that work together, as :func:`combined` gives them: equal ones compare equal."""
+
+
+def combined(adapters: Iterable[Adapter]) -> Adapters:
+    """Each file once, with the sum of its scales, in one order; what has no effect is left out."""
+    found: dict[str, Adapter] = {}
+    for adapter in adapters:
+        known = found.get(adapter.digest)
+        scale = adapter.scale + (known.scale if known else 0.0)
+        found[adapter.digest] = replace(adapter, scale=scale)
+    return tuple(found[digest] for digest in sorted(found) if found[digest].scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One prompt to continue.
 
@@ -66,7 +92,8 @@ class Generation:
     ``truncate``: an over-long prompt is cut (and the cut reported) instead of refused.
     ``shift``: a full context window drops its oldest tokens instead of ending with ``length``.
     ``add_special``: put the model's own BOS in front where the model wants one.
-    ``adapter`` and ``tenant`` are opaque; prompts share a prefix only where both are equal.
+    ``adapters`` are added to the model's weights, for this prompt alone. Prompts share a prefix
+    only where the adapters and the opaque ``tenant`` are equal.
     An answer cut at ``num_predict`` or at a stop string need not match its ``constraint``.
     ``logprobs``: -1 gives none, 0 the log-probability of each token of the answer, n those of the n
     most probable tokens in its place as well. ``echo`` gives them for the prompt too: each token
@@ -85,13 +112,18 @@ class Generation:
     truncate: bool = True
     shift: bool = True
     add_special: bool = True
-    adapter: str = ""
+    adapters: Adapters = ()
     tenant: str = ""
     constraint: Constraint | None = None
     logprobs: int = -1
     echo: bool = False
     speculate: bool | None = None
     priority: Priority = "interactive"
+
+    @property
+    def adapter(self) -> str:
+        """What tells these adapters from others: their content and scales."""
+        return " ".join(f"{one.digest}*{one.scale!r}" for one in self.adapters)
 
 
 def choices(generation: Generation, n: int) -> tuple[Generation, ...]:

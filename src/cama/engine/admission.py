@@ -6,8 +6,9 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import NamedTuple
 
+from cama.core.errors import CacheFull, CamaError
 from cama.core.priority import Ageing
-from cama.engine.base import Engine, SeqId
+from cama.engine.base import Adapts, Engine, SeqId
 from cama.engine.prefix import PrefixCache
 from cama.engine.radix import Tokens, common_length
 from cama.engine.saving import Saving
@@ -91,22 +92,33 @@ class Admission:
 
     # Starts
 
-    def admit(self) -> list[Request]:
-        """Start waiting requests in order, as long as they fit; returns those that never will."""
+    def admit(self) -> list[tuple[Request, CamaError]]:
+        """Start waiting requests in order, as long as they fit.
+
+        Returns those that never will, and why.
+        """
         self._age()
-        hopeless = []
+        hopeless: list[tuple[Request, CamaError]] = []
         while (request := self._next()) is not None:
+            try:
+                self._hold_adapters(request)
+            except CamaError as error:
+                self._remove(request)
+                hopeless.append((request, error))
+                continue
             if self._start(request):
                 self._remove(request)
                 self.running.append(request)
-            elif self._may_displace(request):
+                continue
+            self._release_adapters(request)
+            if self._may_displace(request):
                 self._preempt()
                 self.retry()
             elif self.running:
                 self._is_full = True
             else:
                 self._remove(request)
-                hopeless.append(request)
+                hopeless.append((request, CacheFull("the cache is too small for the prompt")))
         return hopeless
 
     def _next(self) -> Request | None:
@@ -180,6 +192,15 @@ class Admission:
             request.cached_tokens, request.miss = claim.length, claim.miss
             request.restored_tokens = min(n_restored, claim.length)
         return True
+
+    def _hold_adapters(self, request: Request) -> None:
+        """Raises what is wrong with them."""
+        if request.adapters and isinstance(self._engine, Adapts):
+            self._engine.hold_adapters(request.adapters)
+
+    def _release_adapters(self, request: Request) -> None:
+        if request.adapters and isinstance(self._engine, Adapts):
+            self._engine.release_adapters(request.adapters)
 
     def _remove(self, request: Request) -> None:
         self._waiting.remove(request)
@@ -275,6 +296,7 @@ class Admission:
     def _stop(self, request: Request) -> None:
         request.seq, request.n_cached, request.was_shifted = None, 0, False
         self.running.remove(request)
+        self._release_adapters(request)
         self.retry()
 
     def check_integrity(self) -> None:

@@ -14,6 +14,8 @@ from typing import Literal, NewType, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from cama.core.generation import Adapters
+
 SeqId = NewType("SeqId", int)
 
 Logits = NDArray[np.float32]
@@ -33,13 +35,15 @@ class Span:
     """Consecutive tokens of one sequence; a decode step is a span of one token.
 
     ``start`` is the position of the first; it must be the sequence's length in the cache. Logits
-    are wanted for the last ``n_outputs`` tokens (0 to ``len(tokens)``).
+    are wanted for the last ``n_outputs`` tokens (0 to ``len(tokens)``). ``adapters`` change the
+    weights for these tokens; they are held, and the same for all tokens of the sequence.
     """
 
     seq: SeqId
     start: int
     tokens: Sequence[int]
     n_outputs: int = 0
+    adapters: Adapters = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +162,25 @@ class Interruptible(Protocol):
 
     def interrupt(self) -> None:
         """Abort the forward pass that runs now, if one does: it raises Interrupted."""
+
+
+@runtime_checkable
+class Adapts(Protocol):
+    """An engine that adds LoRA adapters to its weights, to each sequence its own."""
+
+    @property
+    def mixes_adapters(self) -> bool:
+        """Whether the spans of one plan may have different adapters."""
+
+    def hold_adapters(self, adapters: Adapters) -> None:
+        """Load what is not loaded yet; spans may have ``adapters`` until they are released.
+
+        Each call wants its :meth:`release_adapters`. Raises ModelNotFound, InvalidModelFile and
+        UnsupportedModel for a file that does not fit the model, LoadFailed; then nothing is held.
+        """
+
+    def release_adapters(self, adapters: Adapters) -> None:
+        """They may be unloaded when nobody else holds them, and no plan that has them runs."""
 
 
 @runtime_checkable

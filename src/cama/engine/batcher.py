@@ -49,6 +49,7 @@ def make_plan(
             tokens: Sequence[int] = request.tokens[start : start + n]
             if request.proposal and n == request.pending:
                 tokens = [*tokens, *request.proposal]
-            spans.append(Span(request.seq, start, tokens, request.n_outputs(n)))
+            n_outputs = request.n_outputs(n)
+            spans.append(Span(request.seq, start, tokens, n_outputs, request.adapters))
             parts.append((request, n))
     return parts, Plan(tuple(spans))

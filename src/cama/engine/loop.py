@@ -29,6 +29,7 @@ from cama.engine.reader import Outcome, Reader
 from cama.engine.saving import Saving
 from cama.engine.sequence import Request, Sink, request_builder
 from cama.engine.speculation.speculator import Speculation
+from cama.engine.turns import Turns
 
 _logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class Loop:
             engine, self._cache, self._saving, n_parallel or engine.info.n_seq_max, clock
         )
         self._embeddings = EmbeddingQueue(engine, clock)
-        self._turn = 0
+        self._turns = Turns(engine)
 
         self._lock = threading.Lock()  # guards the four below
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -184,19 +185,19 @@ class Loop:
     def step(self) -> bool:
         """One forward pass, and what follows from it; False when there was nothing to do."""
         self._read_inbox()
-        for request in self._admission.admit():
-            self._end(request, CacheFull("the cache is too small for the prompt"))
+        for request, error in self._admission.admit():
+            self._end(request, error)
         running = self._admission.running
         has_embedded = self._embeddings.step(
             generating=bool(running), was_asked_for=self._was_asked_for
         )
         if not running:
             return has_embedded
-        self._turn += 1
         self._admission.make_room()
+        chosen, turn = self._turns.next(running)
         budget = min(self._engine.info.n_batch, max(self._engine.free_cells, 1))
-        self._speculation.propose(running, budget)
-        parts, plan = make_plan(running, budget, self._turn)
+        self._speculation.propose(chosen, budget)
+        parts, plan = make_plan(chosen, budget, turn)
         started = self._clock()
         rows = self._forward(parts, plan)
         if rows is not None:

@@ -8,9 +8,15 @@ from functools import partial
 
 import numpy as np
 
-from cama.core.errors import CamaError, InvalidOption, InvalidRequest, PromptTooLong
-from cama.core.generation import Chunk, Event, Finish, FinishReason, Generation, Logprob
-from cama.engine.base import Engine, EngineInfo, SeqId
+from cama.core.errors import (
+    CamaError,
+    InvalidOption,
+    InvalidRequest,
+    PromptTooLong,
+    Unsupported,
+)
+from cama.core.generation import Adapters, Chunk, Event, Finish, FinishReason, Generation, Logprob
+from cama.engine.base import Adapts, Engine, EngineInfo, SeqId
 from cama.engine.constraint.compiler import Compiler
 from cama.engine.logprobs import Ledger, Piece
 from cama.engine.output import Assembler
@@ -102,6 +108,7 @@ class Request:
     may_shift: bool
     truncated_tokens: int
     key: Key
+    adapters: Adapters = ()
     is_batch: bool = False
     n_top: int = -1
     ledger: Ledger = field(default_factory=Ledger)
@@ -271,9 +278,11 @@ def build_request(
 ) -> Request:
     """Check a request against the model and fit its prompt into the context window.
 
-    Raises InvalidRequest, InvalidOption, InvalidConstraint, and PromptTooLong when it must not be
-    truncated.
+    Raises InvalidRequest, InvalidOption, InvalidConstraint, Unsupported, and PromptTooLong when it
+    must not be truncated.
     """
+    if generation.adapters and not isinstance(engine, Adapts):
+        raise Unsupported("this model does not run with adapters")
     if not -1 <= generation.logprobs <= _MOST_LOGPROBS:
         message = f"logprobs must be between -1 and {_MOST_LOGPROBS}"
         raise InvalidOption(message, option="logprobs")
@@ -303,7 +312,8 @@ def build_request(
         n_predict=token_limit(generation.num_predict, n_ctx),
         may_shift=generation.shift,
         truncated_tokens=len(whole) - len(prompt),
-        key=(str(generation.adapter), str(generation.tenant)),
+        key=(generation.adapter, str(generation.tenant)),
+        adapters=generation.adapters,
         is_batch=generation.priority == "batch",
         n_top=generation.logprobs,
         n_scored=1 if generation.echo else len(prompt),

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from cama.ggml._abi import ggml_to_float_t, ggml_type_traits
 from cama.ggml.library import ggml
 from cama.gguf import GGMLType
 
@@ -23,3 +24,23 @@ def quantize(
         kind, rows.ctypes.data, out.ctypes.data, 0, n_rows, n_row, weights.ctypes.data
     )
     return out
+
+
+def is_numeric(kind: GGMLType) -> bool:
+    """Whether :func:`dequantize` knows the type: not those of integers and of activations."""
+    return kind is GGMLType.F32 or _to_float(kind) != 0
+
+
+def dequantize(kind: GGMLType, data: memoryview, n: int) -> NDArray[np.float32]:
+    """``n`` numbers of a ggml type as floats of their own; ``data`` holds whole blocks of them."""
+    source = np.frombuffer(data, np.uint8)
+    if kind is GGMLType.F32:
+        return source.view(np.float32)[:n].copy()
+    out = np.empty(n, np.float32)
+    ggml_to_float_t(_to_float(kind))(source.ctypes.data, out.ctypes.data, n)
+    return out
+
+
+def _to_float(kind: GGMLType) -> int:
+    """The address of ggml's conversion, 0 where it has none."""
+    return ggml_type_traits.from_address(ggml().ggml_get_type_traits(kind)).to_float

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from cama.core.embedding import Embedding, Ranking
 from cama.core.errors import RunnerError
 from cama.core.generation import (
+    Adapter,
     Chunk,
     Constraint,
     Event,
@@ -100,7 +101,8 @@ def _prefix_folder(data: Mapping[str, Any]) -> PrefixFolder:
 
 
 def generation_to_json(generation: Generation) -> dict[str, Any]:
-    return asdict(generation)
+    adapters = [asdict(one) | {"path": str(one.path)} for one in generation.adapters]
+    return asdict(generation) | {"adapters": adapters}
 
 
 def generation_from_json(data: Mapping[str, Any]) -> Generation:
@@ -111,9 +113,14 @@ def generation_from_json(data: Mapping[str, Any]) -> Generation:
             "prompt": prompt if isinstance(prompt, str) else tuple(prompt),
             "sampling": _sampling(data["sampling"]),
             "stop": tuple(data["stop"]),
+            "adapters": tuple(map(_adapter, data["adapters"])),
             "constraint": None if constraint is None else Constraint(**constraint),
         }
     )
+
+
+def _adapter(data: Mapping[str, Any]) -> Adapter:
+    return Adapter(**{**data, "path": Path(data["path"])})
 
 
 def embedding_from_json(data: Mapping[str, Any]) -> Embedding:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from cama.core.errors import CamaError, EngineError
+from cama.core.generation import Adapters
 from cama.core.load import LoadOptions
 from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
 from cama.engine.cells import Cells
 from cama.engine.native import state
+from cama.engine.native.adapters import StackedAdapters
 from cama.engine.native.embedder import Embedder
 from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
 from cama.engine.native.kvcache.mask import Rows
@@ -29,7 +31,7 @@ N_SEQ_MAX = 256
 
 
 class NativeEngine:
-    """Implements cama.engine.base.Engine, Embeds and Interruptible."""
+    """Implements cama.engine.base.Engine, Adapts, Embeds and Interruptible."""
 
     def __init__(self, file: GGUFFile, load: LoadOptions, reason: str) -> None:
         check_whole(file)
@@ -61,7 +63,8 @@ class NativeEngine:
         self._abort = AbortFlag()
         self._backend = Backend(n_threads, self._abort)
         self._scheduler = Scheduler([self._backend], max_nodes(self.model))
-        self._graphs = Graphs(self.model, self._storage, self._scheduler)
+        self._adapters = StackedAdapters(file, self.model, on_change=self._forget)
+        self._graphs = Graphs(self.model, self._storage, self._scheduler, adapters=self._adapters)
         n_outputs = min(self.info.n_batch, max(1, load.n_parallel))
         self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs))
         self.tokenizer = LlamaTokenizer(file.path)
@@ -100,12 +103,13 @@ class NativeEngine:
     def _compute(self, plan: Plan) -> Logits:
         cells = self._cells.allocate_spans([(s.seq, len(s.tokens)) for s in plan.spans])
         n_kv = min(self.info.n_cells, -(-self._cells.high_water // KV_STEP) * KV_STEP)
-        step = self._graphs.step(Shape(len(cells), n_kv, plan.n_outputs))
+        stack = self._adapters.stack if any(s.adapters for s in plan.spans) else None
+        step = self._graphs.step(Shape(len(cells), n_kv, plan.n_outputs, stack))
         if step.is_next(plan):
             step.advance(plan, cells)
         else:
             rows = [Rows(s.start, self._cells.cells(s.seq)) for s in plan.spans]
-            step.write(plan, cells, rows)
+            step.write(plan, cells, rows, self._adapters.slots(plan))
         started = time.perf_counter()
         self._scheduler.compute(step.graph)
         self.compute_seconds += time.perf_counter() - started
@@ -146,6 +150,19 @@ class NativeEngine:
         return length
 
     @property
+    def mixes_adapters(self) -> bool:
+        return True
+
+    def hold_adapters(self, adapters: Adapters) -> None:
+        self._adapters.hold(adapters)
+
+    def release_adapters(self, adapters: Adapters) -> None:
+        self._adapters.release(adapters)
+
+    def _forget(self) -> None:
+        self._graphs.forget()
+
+    @property
     def pooling(self) -> Pooling:
         return self.model.config.pooling
 
@@ -166,6 +183,7 @@ class NativeEngine:
         if self._embedder is not None:
             self._embedder.close()
         self._graphs.close()
+        self._adapters.close()
         self._scheduler.close()
         self._backend.close()
         self._storage.close()
