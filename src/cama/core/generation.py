@@ -11,7 +11,7 @@ from cama.core.priority import Priority
 
 FinishReason = Literal["stop", "length"]
 
-ConstraintKind = Literal["json", "json_schema", "regex", "lark", "gbnf"]
+ConstraintKind = Literal["json", "json_schema", "regex", "lark", "gbnf", "rules"]
 
 MissReason = Literal["new", "diverged", "evicted", "adapter", "tenant", "not_resumable"]
 """Why the prefix cache did not give more of a prompt.
@@ -52,8 +52,10 @@ class Constraint:
     """What the answer must match as a whole.
 
     ``json`` is any JSON object and has no ``text``; a ``json_schema`` is JSON, ``regex`` is in the
-    syntax of Rust's crate, ``lark`` in llguidance's, ``gbnf`` in llama.cpp's. The constraint begins
-    behind the first ``after`` in the answer, where there is one: until then all is free.
+    syntax of Rust's crate, ``lark`` in llguidance's, ``gbnf`` in llama.cpp's. ``rules`` are JSON:
+    a grammar ``lark``, and ``schemas``, JSON Schemas by the names that it calls them, as ``@name``.
+    The constraint begins behind the first ``after`` in the answer, where there is one: until then
+    all is free.
     """
 
     kind: ConstraintKind
@@ -99,6 +101,7 @@ class Generation:
     most probable tokens in its place as well. ``echo`` gives them for the prompt too: each token
     but the first, given those before it. What is taken from the cache has no logits, so such a
     prompt is computed in full.
+    ``visible``: control tokens, by their names, that count as text; others add none to the answer.
     ``speculate``: several tokens may be guessed and checked in one pass, which changes the time
     that an answer takes and not its text; None leaves it to the temperature.
     ``priority`` says who is served first: it changes when an answer comes, and not its text.
@@ -116,6 +119,7 @@ class Generation:
     tenant: str = ""
     constraint: Constraint | None = None
     logprobs: int = -1
+    visible: tuple[str, ...] = ()
     echo: bool = False
     speculate: bool | None = None
     priority: Priority = "interactive"

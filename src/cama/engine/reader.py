@@ -70,7 +70,7 @@ class Reader:
             token = request.sampler.sample(row)
         finally:
             request.sampling_seconds += time.perf_counter() - started
-        logprob = None
+        logprob, piece = None, request.piece or self._piece
         if request.n_top >= 0 and token not in self._end_of_generation:
-            (logprob,) = logprobs_of(row[None], (token,), request.n_top, self._piece)
-        return token, *request.push(token, self._piece, self._end_of_generation, logprob)
+            (logprob,) = logprobs_of(row[None], (token,), request.n_top, piece)
+        return token, *request.push(token, piece, self._end_of_generation, logprob)

@@ -24,6 +24,7 @@ from cama.engine.prefix import Miss
 from cama.engine.radix import Key, Tokens
 from cama.engine.sampling.sampler import Sampler
 from cama.engine.speculation.speculator import Speculator
+from cama.engine.visible import visible_pieces, with_visible
 
 Sink = Callable[[Event | CamaError], None]
 """Where a request's events go; the engine thread calls it, so it must return at once."""
@@ -94,6 +95,7 @@ class Request:
     ``n_top`` is ``Generation.logprobs``; of the prompt's tokens, ``n_scored`` need no
     log-probability any more. ``proposal`` are tokens that the next pass evaluates behind them;
     those that turn out to be right become tokens. ``is_batch``: others go first.
+    ``piece`` gives the text of a token where some control tokens are visible.
     """
 
     id: str
@@ -111,6 +113,7 @@ class Request:
     adapters: Adapters = ()
     is_batch: bool = False
     n_top: int = -1
+    piece: Piece | None = None
     ledger: Ledger = field(default_factory=Ledger)
     n_scored: int
     speculator: Speculator | None = None
@@ -296,7 +299,10 @@ def build_request(
     n_keep = len(whole) if generation.num_keep < 0 else generation.num_keep + bool(whole[0] == bos)
     n_keep = min(n_keep, n_ctx - 1)
     prompt = fit_prompt(whole, n_keep, n_ctx, shift=generation.shift)
-    guard = compiler.guard(generation.constraint) if generation.constraint else None
+    visible = visible_pieces(engine.tokenizer, generation.visible) if generation.visible else {}
+    guard = None
+    if generation.constraint:
+        guard = compiler.guard(generation.constraint, visible)
     sampler = Sampler(generation.sampling, info.n_vocab, n_ctx, guard)
     history = array("i", prompt.tobytes())
     sampler.accept_prompt(history)
@@ -316,6 +322,7 @@ def build_request(
         adapters=generation.adapters,
         is_batch=generation.priority == "batch",
         n_top=generation.logprobs,
+        piece=with_visible(engine.tokenizer.piece, visible) if visible else None,
         n_scored=1 if generation.echo else len(prompt),
         speculator=Speculator() if _may_speculate(generation) else None,
     )

@@ -113,6 +113,7 @@ def generation_from_json(data: Mapping[str, Any]) -> Generation:
             "prompt": prompt if isinstance(prompt, str) else tuple(prompt),
             "sampling": _sampling(data["sampling"]),
             "stop": tuple(data["stop"]),
+            "visible": tuple(map(str, data["visible"])),
             "adapters": tuple(map(_adapter, data["adapters"])),
             "constraint": None if constraint is None else Constraint(**constraint),
         }

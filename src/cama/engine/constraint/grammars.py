@@ -52,6 +52,7 @@ _NAMES = {
     "regex": "regular expression",
     "lark": "Lark grammar",
     "gbnf": "GBNF grammar",
+    "rules": "JSON schema",
 }
 
 
@@ -121,15 +122,30 @@ def grammar_of(constraint: Constraint) -> str:
             return _lark_grammar(_short(constraint))
         case "gbnf":
             return _lark_grammar(_lark(constraint))
+        case "rules":
+            return _composed_grammar(constraint)
     raise InvalidConstraint(f"there is no constraint of the kind {constraint.kind!r}")
 
 
 def _schema_grammar(schema: Any, needed: dict[str, Any]) -> str:
+    return _lark_grammar("start: @schema", _named("schema", schema, needed))
+
+
+def _named(name: str, schema: Any, needed: dict[str, Any]) -> dict[str, Any]:
     if isinstance(schema, dict):
         given = schema.get("x-guidance", {})
         options = {**_JSON_OPTIONS, **needed, **given} if isinstance(given, dict) else given
         schema = {**schema, "x-guidance": options}
-    return _lark_grammar("start: @schema", {"name": "schema", "json_schema": schema})
+    return {"name": name, "json_schema": schema}
+
+
+def _composed_grammar(constraint: Constraint) -> str:
+    """Rules that refer to schemas. Those of a client's tools are long, but not rich in patterns."""
+    match _loaded(constraint):
+        case {"lark": str(lark), "schemas": dict(schemas)}:
+            named = [_named(name, *_exact(constraint, schemas[name])) for name in schemas]
+            return _lark_grammar(lark, *named)
+    raise _invalid(constraint, "it has no grammar and schemas")
 
 
 def _lark_grammar(lark: str, *others: dict[str, Any]) -> str:
@@ -138,18 +154,30 @@ def _lark_grammar(lark: str, *others: dict[str, Any]) -> str:
 
 def _schema(constraint: Constraint) -> tuple[Any, dict[str, Any]]:
     """The schema as llguidance takes it, and the options that it needs."""
+    return _exact(constraint, _loaded(constraint))
+
+
+def _loaded(constraint: Constraint) -> Any:
+    """The JSON of a constraint, which costs no more than is allowed."""
     text = _short(constraint, MAX_SCHEMA)
     try:
         schema = json.loads(text)
         patterns, multiple = _costs(schema)
-        reason = why_not(schema)
-        schema, options = exact(schema)
     except (ValueError, RecursionError):
         raise _invalid(constraint, "it is not JSON, or too deeply nested") from None
     if max(map(len, patterns), default=0) > MAX_PATTERN:
         raise _invalid(constraint, f"a pattern is longer than {MAX_PATTERN} characters")
     if multiple > MAX_MULTIPLE:
         raise _invalid(constraint, f"multipleOf with a common multiple above {MAX_MULTIPLE}")
+    return schema
+
+
+def _exact(constraint: Constraint, schema: Any) -> tuple[Any, dict[str, Any]]:
+    try:
+        reason = why_not(schema)
+        schema, options = exact(schema)
+    except (ValueError, RecursionError):
+        raise _invalid(constraint, "it is too deeply nested") from None
     if reason:
         raise _invalid(constraint, reason)
     return schema, options
