@@ -35,7 +35,7 @@ async def test_an_id_comes_back(api: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("given", ["", "a b", "a\tb", "ü", "x" * 129, "a/b", "<script>"])
 async def test_an_id_of_odd_characters_is_replaced(api: httpx.AsyncClient, given: str) -> None:
-    headers = {"x-request-id": given.encode()}
+    headers = {b"x-request-id": given.encode()}
     ids = [
         (await api.get("/api/version", headers=headers)).headers["x-request-id"] for _ in range(2)
     ]

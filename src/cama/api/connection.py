@@ -35,8 +35,8 @@ class Connection(HttpToolsProtocol):
     _refusal = _MALFORMED
     _is_in_head = False
     _n_unread = 0
-    """Bytes since a request began or since some of its body came: headers, and what hides between
-    chunks or behind the last one."""
+    """Bytes since the last request or the last piece of a body: headers, and what hides between
+    chunks or behind them."""
 
     _deadline: asyncio.TimerHandle | None = None
     _stall: asyncio.TimerHandle | None = None
@@ -62,7 +62,6 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._is_in_head = True
-        self._n_unread = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -1,6 +1,7 @@
 """Request bodies as Go's decoder reads them: one JSON value, keys of any case, null is absent."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
@@ -26,7 +27,14 @@ def _reject_constant(name: str) -> NoReturn:
     raise InvalidRequest(f"invalid character {name[0]!r} looking for beginning of value")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_reject_constant)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise InvalidRequest(f"json: cannot unmarshal number {digits:.40}: out of range")
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_finite)
 
 
 def decode_body(body: bytes) -> dict[str, Any]:
@@ -138,9 +146,10 @@ class Fields:
 
     def integer(self, key: str) -> int:
         value = self._typed(key, int, "int")
-        if isinstance(value, bool):
-            self._refuse(key, value, "int")
-        return value or 0
+        if value is None:
+            return 0
+        self._check_integer(key, value)
+        return int(value)
 
     def object(self, key: str) -> dict[str, Any]:
         return self._typed(key, dict, "map[string]interface {}") or {}
@@ -155,8 +164,7 @@ class Fields:
     def integers(self, key: str) -> tuple[int, ...]:
         items = self.list(key)
         for item in items:
-            if not isinstance(item, int) or isinstance(item, bool):
-                self._refuse(key, item, "int")
+            self._check_integer(key, item)
         return tuple(items)
 
     def objects(self, key: str) -> Iterator["Fields"]:
@@ -165,6 +173,12 @@ class Fields:
             if item is not None and not isinstance(item, dict):
                 self._refuse(key, item, "object")
             yield Fields(item or {}, f"{self._struct}.{key}")
+
+    def _check_integer(self, key: str, value: Any) -> None:
+        """Go's integers have 64 bits."""
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        if not is_integer or not -(2**63) <= value < 2**63:
+            self._refuse(key, value, "int")
 
     def _typed(self, key: str, kind: type, name: str) -> Any:
         value = self._data.get(key)

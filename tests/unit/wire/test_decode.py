@@ -66,6 +66,19 @@ def test_decode_refuses_a_number_of_too_many_digits() -> None:
     assert "out of range" in refusal(b'{"a": ' + b"9" * 10_000 + b"}")
 
 
+@pytest.mark.parametrize("number", [b"1e999", b"-1e309", b"1" * 4000 + b".5"])
+def test_decode_refuses_a_number_that_no_float_holds(number: bytes) -> None:
+    assert "out of range" in refusal(b'{"a": [' + number + b"]}")
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1, 10**4000, True, False, 1.0, "1", [1]])
+def test_an_integer_has_64_bits(value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"Thing\.a of type int"):
+        fields(a=value).integer("a")
+    with pytest.raises(InvalidRequest, match=r"Thing\.a of type int"):
+        fields(a=[1, value]).integers("a")
+
+
 def test_decode_replaces_bytes_that_are_not_utf8() -> None:
     assert decode_body(b'{"a": "\xff"}') == {"a": "\ufffd"}
 
