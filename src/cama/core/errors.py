@@ -9,6 +9,7 @@
     │   │   └── InvalidOptionType   a model option of the wrong JSON type
     │   ├── InvalidRequest
     │   ├── InvalidSetting
+    │   ├── InvalidTemplate     a template of a Modelfile or a request that cannot be read
     │   ├── PromptTooLong
     │   └── Unsupported         valid, but not something this model or version does
     ├── Unauthorized            the server wants an API key, and got none or a wrong one
@@ -90,6 +91,12 @@ class InvalidRequest(InvalidInput):
 
 class InvalidSetting(InvalidInput):
     code = "invalid_setting"
+
+
+class InvalidTemplate(InvalidInput):
+    """``fields`` hold ``line``."""
+
+    code = "invalid_template"
 
 
 class PromptTooLong(InvalidInput):

@@ -19,6 +19,8 @@ MAX_CPU_SECONDS: Final = 5.0
 
 _STEP: Final = 128
 _NODE: Final = 64
+_UNSEEN: Final = 32 * _STEP
+"""Work between two looks at the clock, for a look costs as much as many steps."""
 
 
 class Budget:
@@ -28,6 +30,7 @@ class Budget:
         self._clock = clock
         self._deadline = clock() + MAX_CPU_SECONDS
         self._left = MAX_WORK
+        self._look_at = MAX_WORK - _UNSEEN
         self._emitted = 0
         # The value is kept beside its weight, so that its id stays its own.
         self._weights: dict[int, tuple[Any, int]] = {}
@@ -35,8 +38,10 @@ class Budget:
     def step(self, size: int = 0) -> None:
         """Account for one turn of a loop or one call, and ``size`` characters."""
         self.spend(_STEP + max(0, size))
-        if self._clock() > self._deadline:
-            raise _too_costly("takes too long")
+        if self._left < self._look_at:
+            self._look_at = self._left - _UNSEEN
+            if self._clock() > self._deadline:
+                raise _too_costly("takes too long")
 
     def spend(self, size: int) -> None:
         self._left -= max(1, size)
@@ -49,10 +54,14 @@ class Budget:
             raise _too_costly("makes too long a text")
         self.spend(size)
 
+    def extend(self, size: int, by: int) -> None:
+        """Account for a text that has ``size`` characters now that there are ``by`` more."""
+        self.make_text(size if size > MAX_TEXT else by)
+
     def emit(self, size: int) -> None:
         """Account for ``size`` more characters of the prompt."""
         self._emitted += size
-        self.make_text(self._emitted if self._emitted > MAX_TEXT else size)
+        self.extend(self._emitted, size)
 
     def weigh(self, value: Any) -> int:
         """The size of ``value`` when printed. Shared parts count each time, but are visited once.
