@@ -229,8 +229,8 @@ async def test_each_dialect_has_its_frames(
         stream=True,
         stopping=asyncio.Event(),
         framing=framing,
-        headers={"x-extra": "1"},
     )
+    answer.headers["x-extra"] = "1"
     await answer({"type": "http", "path": "/"}, wire.inbox.get, wire.send)
     assert b"".join(message["body"] for message in wire.sent[1:]) == good + (bad if breaks else end)
     headers = dict(wire.sent[0]["headers"])

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -11,6 +11,7 @@ from cama.api.problems import BodyEncoded, BodyTooLarge, BodyTooSlow
 from cama.wire.decode import MAX_BODY_BYTES, Fields, decode_body
 from cama.wire.requests import Readable
 
+_T = TypeVar("_T")
 _R = TypeVar("_R", bound=Readable)
 
 _SLOW_BYTES = 256 << 10
@@ -22,16 +23,20 @@ _LEAST_RATE = 1 << 10
 
 
 async def read(request: Request, kind: type[_R]) -> _R:
-    """The request in the body. Raises InvalidRequest, and its kinds for bodies."""
+    """The request in the body, as Go would read it. Raises as :func:`read_object` does."""
+    return await read_object(request, lambda data: kind.read(Fields(data, kind.struct)))
+
+
+async def read_object(request: Request, make: Callable[[dict[str, Any]], _T]) -> _T:
+    """What ``make`` makes of the object in the body.
+
+    Raises InvalidRequest, its kinds for bodies, and what ``make`` raises.
+    """
     _check_encoding(request)
     body = await _bytes(request)
     if len(body) < _SLOW_BYTES:
-        return _decode(body, kind)
-    return await asyncio.to_thread(_decode, body, kind)
-
-
-def _decode(body: bytes, kind: type[_R]) -> _R:
-    return kind.read(Fields(decode_body(body), kind.struct))
+        return make(decode_body(body))
+    return await asyncio.to_thread(lambda: make(decode_body(body)))
 
 
 def _check_encoding(request: Request) -> None:

@@ -15,7 +15,7 @@ from cama.api.services import Services
 from cama.api.streaming import Answer
 from cama.api.templates import template_of
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
-from cama.core.generation import Chunk, Finish, Generation
+from cama.core.generation import Chunk, Finish, Generation, choices
 from cama.core.model import ModelSpec
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
@@ -157,14 +157,13 @@ class Job:
             if self.body.debug_render_only:
                 yield Rendered("".join(prompt.text for prompt in prompts))
                 return
-            choices = [
+            found = [
                 self._choose(_Run(runner, prompt, generation), load_seconds, number)
                 for number, (prompt, generation) in enumerate(
                     self._generations(options, prompts, runner)
                 )
             ]
-            all_choices = choices[0] if len(choices) == 1 else merged(choices)
-            async with aclosing(all_choices) as events:
+            async with aclosing(found[0] if len(found) == 1 else merged(found)) as events:
                 async for event in events:
                     yield event
 
@@ -202,13 +201,11 @@ class Job:
     def _generations(
         self, options: Options, prompts: Sequence[Prompt], runner: Runner
     ) -> Iterator[tuple[Prompt, Generation]]:
-        """What to generate, choice by choice; a seed is one higher for each choice of a prompt."""
+        """What to generate for each prompt, choice by choice."""
         for prompt in prompts:
-            first = self._generation(options, prompt, runner)
-            seed = first.sampling.seed
-            for i in range(self.body.choices):
-                own = replace(first.sampling, seed=seed if seed < 0 else seed + i)
-                yield prompt, replace(first, sampling=own)
+            generation = self._generation(options, prompt, runner)
+            for choice in choices(generation, self.body.choices):
+                yield prompt, choice
 
     def _generation(self, options: Options, prompt: Prompt, runner: Runner) -> Generation:
         return Generation(

@@ -6,7 +6,7 @@ write to a closed connection may well succeed.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from starlette.responses import Response
@@ -34,15 +34,13 @@ class Answer(Response):
         stream: bool,
         stopping: asyncio.Event,
         framing: Framing = NDJSON,
-        headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(media_type=framing.media_type, headers=headers)
+        super().__init__(media_type=framing.media_type)
         del self.headers["content-length"]
         self._replies = replies
         self._stream = stream
         self._stopping = stopping
         self._framing = framing
-        self._extra_headers = headers
         self._is_begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,8 +67,10 @@ class Answer(Response):
             if self._stream:
                 await self._send_frames(send)
             else:
-                whole = await anext(self._replies)
-                await JSON(whole, headers=self._extra_headers)(scope, receive, send)
+                whole = JSON(await anext(self._replies))
+                for name, value in self.headers.items():
+                    whole.headers.setdefault(name, value)
+                await whole(scope, receive, send)
 
     async def _send_frames(self, send: Send) -> None:
         first = await anext(self._replies)

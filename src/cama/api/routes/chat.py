@@ -7,16 +7,23 @@ from cama.api.body import read
 from cama.api.jobs import Job, refuse_missing
 from cama.api.names import CHAT
 from cama.api.prompts import Prompt, chat_prompt, stored_messages
-from cama.api.services import services
+from cama.api.services import Services, services
+from cama.api.streaming import Answer
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
+from cama.wire.answers import Dialect
 from cama.wire.replies import ChatReplies
 from cama.wire.requests import ChatRequest, Message
 
 
 async def chat(request: Request) -> Response:
     body = await read(request, ChatRequest)
-    job = await Job.start(services(request), body, ChatReplies(body.model), CHAT)
+    return await converse(services(request), body, ChatReplies(body.model))
+
+
+async def converse(has: Services, body: ChatRequest, dialect: Dialect) -> Answer:
+    """The answer to ``body``, in whatever dialect it was asked."""
+    job = await Job.start(has, body, dialect, CHAT)
     has_images = any(message.images for message in body.messages)
     refuse_missing(body, tools=body.tools, images=has_images)
     if not body.messages:
