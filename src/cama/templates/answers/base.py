@@ -1,8 +1,11 @@
-"""What takes an answer apart while it grows."""
+"""What takes an answer apart while it grows, and what it knows of a family's calls of tools."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from cama.core.answer import Piece
+from cama.templates.answers.lark import Grammar, Tools
 
 
 class AnswerParser(Protocol):
@@ -26,3 +29,50 @@ class PlainAnswer:
 
     def end(self) -> Piece:
         return Piece()
+
+
+class Incomplete(Exception):
+    """A block of calls that goes on: what looked like its end is inside a value."""
+
+
+class Malformed(Exception):
+    """A block that is no call, whatever comes behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as it was read. ``id`` is the model's own, if it gave one."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    id: str = ""
+
+
+class CallFormat(Protocol):
+    """How a family writes calls: blocks that begin with a mark and end with another.
+
+    ``opens`` and ``closes`` are the marks. A format without ``closes`` ends where its brackets
+    balance outside of ``quotes``; one that ``is_bare`` has no marks but its first characters, which
+    count only where nothing was said before.
+    """
+
+    @property
+    def opens(self) -> tuple[str, ...]: ...
+    @property
+    def closes(self) -> tuple[str, ...]: ...
+    @property
+    def quotes(self) -> str: ...
+    @property
+    def is_bare(self) -> bool: ...
+
+    def read(self, body: str, tools: Tools) -> Sequence[Call]:
+        """The calls in what stands between the marks. Raises Incomplete and Malformed.
+
+        The mark of a bare format belongs to ``body``.
+        """
+
+    def grammar(self, tools: Tools, *, parallel: bool) -> Grammar:
+        """The rule ``calls`` and those it needs: one call, or more where they may be ``parallel``.
+
+        What it accepts, :meth:`read` reads.
+        """
