@@ -11,7 +11,17 @@ from cama.templates.answers.base import AnswerParser, CallFormat
 from cama.templates.answers.lark import Grammar, Tools, literal, until
 from cama.templates.answers.tagged import TaggedAnswer, Tags
 
-_SPACE = "SPACE: /[ \\n]{0,4}/"
+_SPACE = "/[ \\n]{0,4}/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is asked of an answer to ``prompt``. ``parallel``: it may call several ``tools``."""
+
+    prompt: str
+    tools: Tools
+    parallel: bool = True
+    may_think: bool = True
 
 
 class AnswerFormat(Protocol):
@@ -30,11 +40,12 @@ class AnswerFormat(Protocol):
     def parser(self, tools: Tools, prompt: str) -> AnswerParser:
         """A parser of one answer; calls are looked for where there are ``tools``."""
 
-    def held_to(self, form: Constraint, prompt: str) -> Constraint:
-        """What holds an answer that may think first to ``form``, a JSON schema or just JSON."""
+    def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
+        """What holds an answer to ``form``, a JSON schema or any JSON, or to calls of tools.
 
-    def calling(self, tools: Tools, prompt: str, *, parallel: bool, may_think: bool) -> Constraint:
-        """What makes an answer call one of ``tools``, or several where they may be parallel."""
+        Both stand behind the thoughts. An answer is one or the other; without a form, all are
+        calls.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,31 +79,35 @@ class TaggedFormat:
         is_open = self._is_open(prompt)
         return TaggedAnswer(self.tags, forms, tools, noise=self.noise, is_open=is_open)
 
-    def held_to(self, form: Constraint, prompt: str) -> Constraint:
-        schema = json.loads(form.text) if form.kind == "json_schema" else {"type": "object"}
-        lead = f"({literal(self.noise[0])})?" if self.noise else ""
-        rules = f"start: thoughts {lead} SPACE @form"
-        return _rules((rules, self._thoughts(prompt, may_think=True), _SPACE), {"form": schema})
+    def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
+        grammars, answers = self._calls(asked), []
+        if grammars:
+            answers.append("calls")
+        if form:
+            grammars.append(Grammar("", {"form": _schema(form)}))
+            lead = f"({literal(self.noise[0])})?" if self.noise else ""
+            answers.append(f"{lead} @form")
+        thoughts = self._thoughts(asked)
+        start = f"start: thoughts ({' | '.join(answers)})"
+        return _rules([start, thoughts], grammars)
 
-    def calling(self, tools: Tools, prompt: str, *, parallel: bool, may_think: bool) -> Constraint:
-        calls = self.forms[0].grammar(tools, parallel=parallel)
-        space = "SPACE" if may_think and self.tags else ""
-        start = f"start: thoughts {space} calls"
-        rules = (start, self._thoughts(prompt, may_think=may_think), _SPACE, calls.rules)
-        return _rules(rules, calls.schemas)
+    def _calls(self, asked: Asked) -> list[Grammar]:
+        if not asked.tools or not self.forms:
+            return []
+        return [self.forms[0].grammar(asked.tools, parallel=asked.parallel)]
 
     def _is_open(self, prompt: str) -> bool:
         return self.tags is not None and prompt.rstrip().endswith(self.tags.open.rstrip())
 
-    def _thoughts(self, prompt: str, *, may_think: bool) -> str:
-        if self.tags is None:
+    def _thoughts(self, asked: Asked) -> str:
+        """The rule ``thoughts``: they end where the answer begins, white space included."""
+        if self.tags is None or not (asked.may_think or self._is_open(asked.prompt)):
             return 'thoughts: ""'
         rest = until("rest_of_thoughts", self.tags.close)
-        if self._is_open(prompt):
-            return f"thoughts: rest_of_thoughts\n{rest}"
-        if not may_think:
-            return 'thoughts: ""'
-        return f"thoughts: (SPACE {literal(self.tags.open)} rest_of_thoughts)?\n{rest}"
+        if self._is_open(asked.prompt):
+            return f"thoughts: rest_of_thoughts {_SPACE}\n{rest}"
+        opened = literal(self.tags.open)
+        return f"thoughts: {_SPACE} ({opened} rest_of_thoughts {_SPACE})?\n{rest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +121,24 @@ class HarmonyFormat:
     def parser(self, tools: Tools, prompt: str) -> AnswerParser:
         return harmony.HarmonyAnswer(wants_calls=bool(tools))
 
-    def held_to(self, form: Constraint, prompt: str) -> Constraint:
-        schema = json.loads(form.text) if form.kind == "json_schema" else {"type": "object"}
-        start = f"start: thoughts {literal('<|channel|>final<|message|>')} @form"
-        return _rules((start, harmony.thoughts()), {"form": schema})
+    def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
+        grammars, answers = [], []
+        if asked.tools:
+            grammars.append(harmony.calls(asked.tools))
+            answers.append("calls")
+        if form:
+            grammars.append(Grammar("", {"form": _schema(form)}))
+            answers.append(f"{literal('<|channel|>final<|message|>')} @form")
+        start = f"start: thoughts ({' | '.join(answers)})"
+        return _rules([start, harmony.thoughts()], grammars)
 
-    def calling(self, tools: Tools, prompt: str, *, parallel: bool, may_think: bool) -> Constraint:
-        calls: Grammar = harmony.calls(tools)
-        rules = ("start: thoughts calls", harmony.thoughts(), calls.rules)
-        return _rules(rules, calls.schemas)
+
+def _schema(form: Constraint) -> Any:
+    return json.loads(form.text) if form.kind == "json_schema" else {"type": "object"}
 
 
-def _rules(rules: Sequence[str], schemas: Any) -> Constraint:
-    text = json.dumps({"lark": "\n".join(rules), "schemas": schemas}, ensure_ascii=False)
+def _rules(rules: list[str], grammars: list[Grammar]) -> Constraint:
+    lark = "\n".join((*rules, *(grammar.rules for grammar in grammars)))
+    schemas = {name: one for grammar in grammars for name, one in grammar.schemas.items()}
+    text = json.dumps({"lark": lark, "schemas": schemas}, ensure_ascii=False)
     return Constraint(kind="rules", text=text)

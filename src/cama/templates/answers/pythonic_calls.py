@@ -36,8 +36,9 @@ class PythonicCalls:
             calls.append(f'{literal(name + "(")} {_arguments(f"tool_{i}", schema, schemas)} ")"')
         opened = "" if self.is_bare else self.opens[0]
         closed = self.closes[0] if self.closes else ""
+        many = repeated("call", ", ", parallel)
         rules = (
-            f"calls: {literal(opened + '[')} {repeated('call', ', ', parallel)} {literal(']' + closed)}",
+            f"calls: {literal(opened + '[')} {many} {literal(']' + closed)}",
             "call: " + " | ".join(calls),
         )
         return Grammar("\n".join(rules), schemas)

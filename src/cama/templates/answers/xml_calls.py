@@ -17,6 +17,7 @@ from cama.templates.answers.lark import (
     until,
     within,
 )
+from cama.templates.answers.literals import Literals
 
 _PYTHON = {"True": True, "False": False, "None": None}
 """Some templates write values as Python does, and models learn it."""
@@ -117,12 +118,23 @@ def _value(match: "re.Match[str]", schema: Mapping[str, Any] | None) -> Any:
     if text.strip() in _PYTHON and (schema is not None or is_string):
         return _PYTHON[text.strip()]
     try:
-        value = load_json(text)
+        value = _loaded(text)
     except (Incomplete, Malformed):
         return text
     if schema is None and is_string is None and not isinstance(value, dict | list):
         return text
     return text if schema is not None and _wants_text(schema, value) else value
+
+
+def _loaded(text: str) -> Any:
+    try:
+        return load_json(text)
+    except Malformed:
+        source = Literals(text)
+        value = source.value()
+        if source.skip():
+            raise
+        return value
 
 
 def _wants_text(schema: Mapping[str, Any], value: Any) -> bool:
