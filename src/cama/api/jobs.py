@@ -7,20 +7,20 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cama.api.answering import Answering
 from cama.api.facts import Facts, read_facts
 from cama.api.merging import merged
 from cama.api.names import Wording, find
 from cama.api.prompts import Prompt
 from cama.api.services import Services
 from cama.api.streaming import Answer
-from cama.api.templates import template_of
+from cama.api.templates import template_of, template_text
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
 from cama.core.generation import Chunk, Finish, Generation, choices
 from cama.core.model import ModelSpec
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
-from cama.templates.answers.base import PlainAnswer
 from cama.templates.prompt import Template
 from cama.wire.answers import Dialect, End, Event, Loaded, Metrics, Part, Rendered
 from cama.wire.framing import Reply
@@ -70,6 +70,7 @@ class Job:
     model: StoredModel
     facts: Facts
     dialect: Dialect
+    answering: Answering
     arrived: float
 
     @classmethod
@@ -86,6 +87,7 @@ class Job:
             model=model,
             facts=facts,
             dialect=dialect,
+            answering=Answering.of(body, model, template_text(model, facts)),
             arrived=arrived,
         )
 
@@ -93,8 +95,7 @@ class Job:
         """Raise Unsupported when the model cannot ``verb``."""
         if self.facts.is_embedding:
             raise Unsupported(f'"{self.body.model}" does not support {verb}')
-        if self.body.think:
-            raise Unsupported(f'"{self.body.model}" does not support thinking')
+        self.answering.check(self.body.model, self.model)
         refuse_adapters(self.model)
 
     def template(self, runner: Runner) -> Template:
@@ -102,8 +103,8 @@ class Job:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the request says to templates that know how to think."""
-        return {} if self.body.think is None else {"enable_thinking": self.body.think}
+        """What the request says to templates that know of tools and how to think."""
+        return self.answering.variables
 
     def respond(self, prompt: MakePrompt) -> Answer:
         """Generate, and answer as the client wants it."""
@@ -171,7 +172,7 @@ class Job:
         self, run: "_Run", load_seconds: float, choice: int
     ) -> AsyncGenerator[Event, None]:
         """One choice of the answer, from its first piece to its end."""
-        parser = PlainAnswer()
+        parser = self.answering.parser(run.prompt.text)
         async with aclosing(run.pieces()) as chunks:
             async for chunk in chunks:
                 piece = parser.feed(chunk.text)
@@ -217,7 +218,8 @@ class Job:
             truncate=self.body.truncate,
             shift=self.body.shift,
             add_special=prompt.add_special,
-            constraint=self.body.format,
+            constraint=self.answering.constraint(prompt.text),
+            visible=self.answering.visible,
             logprobs=_logprobs(self.body),
             tenant=self.services.caller.tenant,
             priority=self.services.priority(self.body.priority),

@@ -25,7 +25,7 @@ async def converse(has: Services, body: ChatRequest, dialect: Dialect) -> Answer
     """The answer to ``body``, in whatever dialect it was asked."""
     job = await Job.start(has, body, dialect, CHAT)
     has_images = any(message.images for message in body.messages)
-    refuse_missing(body, tools=body.tools, images=has_images)
+    refuse_missing(body, images=has_images)
     if not body.messages:
         return job.load("chat")
     job.require("chat")

@@ -1,0 +1,138 @@
+"""What an answer is to be made of: its thoughts, its calls of tools, its form."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cama.core.answer import Piece
+from cama.core.errors import InvalidModelName, Unsupported
+from cama.core.generation import Constraint
+from cama.store.models import StoredModel
+from cama.store.names import ModelName
+from cama.templates.answers.base import AnswerParser
+from cama.templates.answers.families import answer_format
+from cama.templates.answers.formats import AnswerFormat, Asked, TaggedFormat
+from cama.wire.requests import ChatRequest, Common, GenerateRequest
+from cama.wire.tools import Tool, ToolChoice
+
+_SCHEMAS = ("json", "json_schema")
+_LEVELS = {"max": "high"}
+"""Levels of thinking that templates do not know, with those that come nearest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answering:
+    """How one request wants to be answered by a model that answers in ``format``.
+
+    ``tools`` may be called; ``thinks`` is None where the request leaves it to the model.
+    """
+
+    format: AnswerFormat
+    think: bool | str | None
+    form: Constraint | None
+    tools: tuple[Tool, ...] = ()
+    choice: ToolChoice = ToolChoice()
+    parallel: bool = True
+
+    @classmethod
+    def of(cls, body: Common, model: StoredModel, template: str | None) -> "Answering":
+        """``template`` is the text of the model's. A raw prompt has an answer of nothing but text."""
+        parser = model.config.get("parser")
+        own = answer_format(template or "", parser if isinstance(parser, str) else "")
+        match body:
+            case GenerateRequest(raw=True):
+                return cls(format=TaggedFormat(), think=body.think, form=body.format)
+            case ChatRequest():
+                offered = body.tools if body.tool_choice.mode != "none" else ()
+                return cls(
+                    format=own,
+                    think=body.think,
+                    form=body.format,
+                    tools=offered,
+                    choice=body.tool_choice,
+                    parallel=body.parallel_tool_calls,
+                )
+        return cls(format=own, think=body.think, form=body.format)
+
+    def check(self, name: str, model: StoredModel) -> None:
+        """Raise Unsupported for what the model, that the client calls ``name``, cannot do."""
+        if self.tools and not self.format.calls_tools:
+            raise Unsupported(f"{_full_name(model.name)} does not support tools")
+        if self.think and not self.format.thinks:
+            raise Unsupported(f'"{name}" does not support thinking')
+
+    @property
+    def thinks(self) -> bool:
+        """Whether thoughts are wanted: they are, unless the request says otherwise."""
+        return self.format.thinks and self.think is not False
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What templates are told; families have several names for the same."""
+        told: dict[str, Any] = {}
+        if self.tools:
+            told["tools"] = [tool.to_json() for tool in self.tools]
+        if self.format.thinks or self.think is not None:
+            told |= {"enable_thinking": self.thinks, "thinking": self.thinks}
+        if isinstance(self.think, str):
+            told["reasoning_effort"] = _LEVELS.get(self.think, self.think)
+        return told
+
+    @property
+    def visible(self) -> tuple[str, ...]:
+        """Control tokens that the answer's text must show."""
+        return self.format.marks
+
+    def constraint(self, prompt: str) -> Constraint | None:
+        """What the answer to ``prompt`` must match, if anything."""
+        asked = Asked(
+            prompt=prompt,
+            tools=self._callable(),
+            parallel=self.parallel and not self.choice.name,
+            may_think=self.thinks,
+        )
+        if self.choice.mode == "required":
+            return self.format.held_to(None, asked)
+        plain = not (asked.tools or self.format.thinks)
+        if self.form is None or plain or self.form.kind not in _SCHEMAS:
+            return self.form
+        return self.format.held_to(self.form, asked)
+
+    def _callable(self) -> dict[str, Any]:
+        named = self.choice.name
+        tools = (tool for tool in self.tools if not named or tool.name == named)
+        return {tool.name: tool.parameters for tool in tools}
+
+    def parser(self, prompt: str) -> AnswerParser:
+        """A parser of the answer to ``prompt``."""
+        tools = {tool.name: tool.parameters for tool in self.tools}
+        return _Wanted(self, self.format.parser(tools, prompt))
+
+
+class _Wanted:
+    """What is wanted of the pieces of an answer: no thoughts if they are off, maybe one call."""
+
+    def __init__(self, answering: Answering, parser: AnswerParser) -> None:
+        self._parser = parser
+        self._keeps_thoughts = answering.think is not False
+        self._n_calls = None if answering.parallel else 1
+
+    def feed(self, text: str) -> Piece:
+        return self._wanted(self._parser.feed(text))
+
+    def end(self) -> Piece:
+        return self._wanted(self._parser.end())
+
+    def _wanted(self, piece: Piece) -> Piece:
+        if not self._keeps_thoughts:
+            piece = replace(piece, thinking="")
+        if self._n_calls is not None:
+            calls = tuple(call for call in piece.tool_calls if call.index < self._n_calls)
+            piece = replace(piece, tool_calls=calls)
+        return piece
+
+
+def _full_name(name: str) -> str:
+    try:
+        return ModelName.parse(name).full
+    except InvalidModelName:  # the path of a file
+        return name
