@@ -9,7 +9,7 @@ from urllib.parse import quote_plus
 from cama.templates.budget import Budget
 from cama.templates.gotmpl.encoding import to_json
 from cama.templates.gotmpl.failure import Failure
-from cama.templates.gotmpl.printing import NO_VALUE, formatted, joined, joined_line
+from cama.templates.gotmpl.printing import NO_VALUE, SLOW, formatted, joined, joined_line
 from cama.templates.gotmpl.values import (
     Struct,
     as_list,
@@ -162,19 +162,25 @@ def _html(calls: Calls, values: Sequence[Any]) -> str:
 
 
 def _js(calls: Calls, values: Sequence[Any]) -> str:
-    text = _plain(calls, values).translate(_SCRIPT)
+    text = _escapable(calls, values).translate(_SCRIPT)
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else f"\\u{ord(c):04X}" for c in text)
 
 
 def _urlquery(calls: Calls, values: Sequence[Any]) -> str:
-    return quote_plus(_plain(calls, values), errors="replace")
+    return quote_plus(_escapable(calls, values), errors="replace")
 
 
 def _plain(calls: Calls, values: Sequence[Any]) -> str:
     shown = [NO_VALUE if value is None else value for value in values]
     return joined(_weighed(calls, shown))
+
+
+def _escapable(calls: Calls, values: Sequence[Any]) -> str:
+    text = _plain(calls, values)
+    calls.budget.step(SLOW * len(text))
+    return text
 
 
 def _call(calls: Calls, values: Sequence[Any]) -> Any:

@@ -20,6 +20,10 @@ from cama.templates.gotmpl.verbs import Style, apply, quoted
 NO_VALUE: Final = "<no value>"
 _NIL: Final = "<nil>"
 _MAX_WIDTH: Final = 1_000
+_SLOW_VERBS: Final = "qxX"
+SLOW: Final = 16
+"""How much more it costs to write a text character by character than to copy it."""
+
 _CHARGED: Final = 64
 """Characters of width that are one more time the weight of a value."""
 
@@ -137,8 +141,10 @@ class _Printer:
         value = self._values[self._next]
         self._next += 1
         style = Style.of(found["flags"], width, precision)
-        # Each part of a list is filled up to the width.
+        # Each part of a list is filled up to the width, and each character looked at for quotes.
         self._budget.make_text((1 + style.width // _CHARGED) * self._budget.weigh(value))
+        if verb in _SLOW_VERBS:
+            self._budget.step(SLOW * self._budget.weigh(value))
         return _with_verb(value, verb, style)
 
     def _turn_to(self, index: str | None) -> None:

@@ -1,5 +1,6 @@
 """The verbs of ``printf`` for single values: numbers, truths and texts."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
@@ -11,6 +12,7 @@ _ESCAPES: Final = {
     "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
     "\\": "\\\\",
 }  # fmt: skip
+_SUSPECT: Final = re.compile(r"""[^ !#-&(-\[\]-~]""")
 _BASES: Final = {
     "b": ("b", "0b"),
     "o": ("o", "0"),
@@ -157,7 +159,7 @@ def quoted(text: str, quote: str = '"', *, ascii_only: bool = False) -> str:
     is_plain = text.isprintable() and quote not in text and "\\" not in text
     if is_plain and (text.isascii() or not ascii_only):
         return f"{quote}{text}{quote}"
-    inside = "".join(_escaped(char, quote, ascii_only=ascii_only) for char in text)
+    inside = _SUSPECT.sub(lambda found: _escaped(found[0], quote, ascii_only=ascii_only), text)
     return f"{quote}{inside}{quote}"
 
 
