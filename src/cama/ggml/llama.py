@@ -44,6 +44,15 @@ def new_context(model: int, params: llama_context_params) -> int:
     return context
 
 
+def load_adapter(model: int, path: Path) -> int:
+    """The address of a LoRA that was loaded for ``model``. Raises LoadFailed as above."""
+    with _errors.kept() as lines:
+        adapter = llama().llama_adapter_lora_init(model, os.fsencode(path))
+    if not adapter:
+        raise LoadFailed(f"cannot load {path.name}: {_reason(lines)}", path=str(path), log=lines)
+    return adapter
+
+
 def _reason(lines: list[str]) -> str:
     """The first line: it names the cause, and the later ones what failed because of it."""
     first = lines[0] if lines else "no reason given"

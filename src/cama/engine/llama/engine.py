@@ -4,9 +4,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cama.core.errors import CacheFull, EngineError, Interrupted
+from cama.core.generation import Adapters
 from cama.core.load import LoadOptions
 from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
 from cama.engine.llama import state
+from cama.engine.llama.adapters import ContextAdapters
 from cama.engine.llama.batch import Batch, logits_of
 from cama.engine.llama.embedder import Embedder
 from cama.engine.llama.memory import Memory
@@ -35,17 +37,17 @@ _NO_SLOT, _ABORTED = 1, 2
 
 
 class LlamaEngine:
-    """Implements cama.engine.base.Engine, Embeds and Interruptible."""
+    """Implements cama.engine.base.Engine, Adapts, Embeds and Interruptible."""
 
-    def __init__(self, model: int, load: LoadOptions, reason: str) -> None:
-        """Take over ``model``, which ``close`` frees."""
+    def __init__(self, model: int, path: Path, load: LoadOptions, reason: str) -> None:
+        """Take over ``model``, loaded from ``path``, which ``close`` frees."""
         self._model, self._context = model, 0
         self._load = load
         self._embedder: Embedder | None = None
         self._abort = AbortFlag()
         try:
             self.tokenizer = LlamaTokenizer.of_model(model)
-            self._open_context(load)
+            self._open_context(path, load)
         except BaseException:
             self._free()
             raise
@@ -53,7 +55,7 @@ class LlamaEngine:
         self._identity = identity(model, load)
         self.info = self._describe(load, reason)
 
-    def _open_context(self, load: LoadOptions) -> None:
+    def _open_context(self, path: Path, load: LoadOptions) -> None:
         library, model = llama(), self._model
         check_generates(model)
         recurrent = is_recurrent(model)
@@ -63,6 +65,7 @@ class LlamaEngine:
         abort = None if recurrent else self._abort
         self._n_threads = load.n_threads or default_threads()
         self._context = open_context(model, load, self._n_seq_max, self._n_threads, abort)
+        self._adapters = ContextAdapters(model, self._context, path)
         self._memory = Memory(
             self._context,
             spare=self._n_seq_max,
@@ -98,7 +101,7 @@ class LlamaEngine:
         Raises ModelNotFound, InvalidModelFile, UnsupportedModel or LoadFailed.
         """
         GGUFFile.open(path).close()  # libllama trusts a header more than ours does
-        return cls(open_model(path, load, progress), load, reason)
+        return cls(open_model(path, load, progress), path, load, reason)
 
     @property
     def free_cells(self) -> int:
@@ -107,6 +110,7 @@ class LlamaEngine:
     def forward(self, plan: Plan) -> Logits:
         self._require_open()
         check_plan(plan, self.info, self._memory.cells)
+        self._adapters.apply(plan)
         batch = self._batch.fill(plan)
         self._memory.append(plan)
         self._abort.clear()
@@ -156,6 +160,18 @@ class LlamaEngine:
         return length
 
     @property
+    def mixes_adapters(self) -> bool:
+        return False
+
+    def hold_adapters(self, adapters: Adapters) -> None:
+        self._require_open()
+        self._adapters.hold(adapters)
+
+    def release_adapters(self, adapters: Adapters) -> None:
+        self._require_open()
+        self._adapters.release(adapters)
+
+    @property
     def pooling(self) -> Pooling:
         return "last"
 
@@ -188,6 +204,7 @@ class LlamaEngine:
         context, self._context = self._context, 0
         model, self._model = self._model, 0
         if context:
+            self._adapters.close()
             llama().llama_free(context)
         if model:
             llama().llama_model_free(model)
