@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cama.core.errors import CamaError, InvalidRequest, InvalidTemplate
+from cama.core.errors import InvalidRequest, InvalidTemplate
 from cama.templates.budget import MAX_TEXT
 from cama.templates.gotmpl.parser import MAX_NESTING, MAX_SOURCE
 from cama.templates.gotmpl.template import GoTemplate
@@ -25,19 +25,21 @@ COSTLY = {
     "doubling by print": DOUBLE.replace('printf "%s%s"', "print"),
     "doubling by quotes": DOUBLE.replace('"%s%s" $x $x', '"%q%q" $x $x'),
     "one value many times": "{{ $f := `" + "%[1]s" * 400 + "` }}{{ printf $f .Text }}",
-    "escaping": '{{ $x := .Text }}{{ range 60 }}{{ $x = print $x $x | html | js | urlquery }}{{ end }}',
-    "json of json": "{{ $x := `<` }}{{ range 60 }}{{ $x = json $x }}{{ $x = print $x $x }}{{ end }}",
+    "escaping": "{{ $x := .Text }}{{ range 60 }}{{ $x = print $x $x | html | js }}{{ end }}",
+    "queries": "{{ $x := .Text }}{{ range 60 }}{{ $x = urlquery $x $x }}{{ end }}",
+    "json of json": "{{ $x := `<` }}{{ range 60 }}{{ $x = json (print $x $x) }}{{ end }}",
     "widths": "{{ $x := .List }}{{ range 1000 }}{{ $y := printf `%1000v` $x }}{{ end }}",
-    "growing calls": "{{ define `f` }}{{ template `f` (print . .) }}{{ end }}{{ template `f` .Text }}",
-}  # fmt: skip
+    "growing calls": "{{ define `f` }}{{ template `f` (print . .) }}{{ end }}"
+    "{{ template `f` .Text }}",
+}
 
 ENDLESS = [
     "{{ range 1000000000 }}{{ end }}",
-    "{{ range 1000000 }}{{ range 1000000 }}{{ if eq . 5 }}{{ continue }}{{ end }}{{ end }}{{ end }}",
-    "{{ define `f` }}{{ if . }}{{ template `f` (slice . 1) }}{{ template `f` (slice . 1) }}{{ end }}"
-    "{{ end }}{{ template `f` (slice .List 960) }}",
+    "{{ range 1000000 }}{{ range 99 }}{{ if eq . 5 }}{{ continue }}{{ end }}{{ end }}{{ end }}",
+    "{{ define `f` }}{{ if . }}{{ template `f` (slice . 1) }}{{ template `f` (slice . 1) }}"
+    "{{ end }}{{ end }}{{ template `f` (slice .List 960) }}",
     "{{ range 1000000 }}{{ $x := slice $.List 0 }}{{ end }}",
-]  # fmt: skip
+]
 
 DEEP: list[Callable[[int], str]] = [
     lambda n: "{{ if . }}" * n + "{{ end }}" * n,
@@ -109,13 +111,11 @@ def ends_well(source: str) -> bool:
     began = time.thread_time()
     try:
         made = GoTemplate.read(source).execute(ENGINE["common_data"])
-    except CamaError as error:
-        assert isinstance(error, InvalidTemplate | InvalidRequest)
-        assert "\n" not in error.message
-        assert len(error.message) < 1000
+    except (InvalidTemplate, InvalidRequest) as error:
+        is_fine = len(error.message) < 1000 and "\n" not in error.message
     else:
-        assert len(made) <= MAX_TEXT
-    return time.thread_time() - began < 10
+        is_fine = len(made) <= MAX_TEXT
+    return is_fine and time.thread_time() - began < 10
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))

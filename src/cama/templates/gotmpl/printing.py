@@ -21,7 +21,7 @@ NO_VALUE: Final = "<no value>"
 _NIL: Final = "<nil>"
 _MAX_WIDTH: Final = 1_000
 _SLOW_VERBS: Final = "qxX"
-SLOW: Final = 16
+SLOW: Final = 64
 """How much more it costs to write a text character by character than to copy it."""
 
 _CHARGED: Final = 64
