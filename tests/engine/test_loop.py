@@ -63,6 +63,13 @@ def test_end_counts_before_num_predict() -> None:
 def test_stop_string_split_over_tokens_is_never_emitted() -> None:
     sink = answer(_speaker("Hello END more"), PROMPT, stop=("END",))
     assert (sink.text, sink.finish.reason) == ("Hello ", "stop")
+    assert sink.finish.stop_string == "END"
+
+
+def test_answer_that_no_stop_string_ended_tells_of_none() -> None:
+    for text, limit in (("Hello EN", -1), ("Hello EN", 3)):
+        finish = answer(_speaker(text), PROMPT, stop=("END", "X"), num_predict=limit).finish
+        assert finish.stop_string == ""
 
 
 def test_beginning_of_a_stop_string_goes_out_at_the_end() -> None:

@@ -192,6 +192,7 @@ class Finish:
     ``prefill_seconds`` and ``decode_seconds`` were spent in passes that read its prompt or computed
     its next token, ``sampling_seconds`` in choosing tokens. ``decode_passes`` gave the answer's
     tokens; in them ``proposed_tokens`` were guessed, of which ``accepted_tokens`` were right.
+    ``stop_string`` is the one of the request that ended the answer, empty when none did.
     """
 
     reason: FinishReason
@@ -212,6 +213,7 @@ class Finish:
     decode_passes: int = 0
     proposed_tokens: int = 0
     accepted_tokens: int = 0
+    stop_string: str = ""
 
 
 Event = Chunk | Finish

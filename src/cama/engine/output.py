@@ -10,16 +10,20 @@ class Assembler:
     """The text of one answer, token by token; the work is proportional to the bytes given.
 
     When several stop strings end in the same piece, the first in the list decides, not the
-    leftmost. ``stopped`` says that one was found; the text ends before it. ``n_out`` characters
-    have gone out.
+    leftmost. ``stopped_by`` is the one that was found; the text ends before it. ``n_out``
+    characters have gone out.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self.stopped = False
+        self.stopped_by = ""
         self._stops = [Search(stop) for stop in stops if stop]
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
         self.n_out = 0
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self.stopped_by)
 
     @property
     def n_read(self) -> int:
@@ -43,7 +47,7 @@ class Assembler:
         text, n_before = self._held + text, len(self._held)
         for stop, end in zip(self._stops, ends, strict=True):
             if end is not None:
-                self.stopped, self._held = True, ""
+                self.stopped_by, self._held = stop.text, ""
                 return text[: n_before + end - len(stop.text)]
         return self._hold(text)
 

@@ -246,6 +246,7 @@ class Request:
         started = self.started or 0.0
         return Finish(
             reason=reason,
+            stop_string=self.output.stopped_by,
             prompt_tokens=len(self.prompt),
             cached_tokens=self.cached_tokens,
             truncated_tokens=self.truncated_tokens,
