@@ -1,6 +1,7 @@
 """Native and libllama give the same logits, to the last bit, for the same file and plans."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
+from tests.models import toys
 
 pytestmark = pytest.mark.native
 
@@ -27,23 +29,15 @@ MADE = [
     ("qwen3", "F16"),
     ("qwen3", "Q4_K_M"),
 ]
-REFERENCE = [
-    "llama",
-    "llama-linear-bias",
-    "llama-rope-factors",
-    "llama-yarn",
-    "qwen2",
-    "qwen3",
-]
 LOAD = LoadOptions(n_ctx=256, n_batch=128, n_cells=512, n_threads=2)
 
 Pair = tuple[Engine, Engine]
 
 
-def _open(path: Path) -> Iterator[Pair]:
+def _open(path: Path, load: LoadOptions = LOAD) -> Iterator[Pair]:
     engines = (
-        NativeEngine.open(path, LOAD, "test", lambda _: None),
-        LlamaEngine.open(path, LOAD, "test", lambda _: None),
+        NativeEngine.open(path, load, "test", lambda _: None),
+        LlamaEngine.open(path, load, "test", lambda _: None),
     )
     yield engines
     for engine in engines:
@@ -55,9 +49,10 @@ def made(tiny_model: Callable[..., Path], request: pytest.FixtureRequest) -> Ite
     yield from _open(tiny_model(*request.param))
 
 
-@pytest.fixture(params=REFERENCE)
+@pytest.fixture(params=toys.NATIVE)
 def reference(shared_data: Path, request: pytest.FixtureRequest) -> Iterator[Pair]:
-    yield from _open(shared_data / "toy" / f"{request.param}.gguf")
+    toy = replace(toys.NATIVE[request.param], n_ctx=256)
+    yield from _open(toys.path(shared_data, request.param), toy.load())
 
 
 def _ids(n: int, seed: int = 0) -> list[int]:

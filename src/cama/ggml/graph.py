@@ -67,14 +67,17 @@ class Graph:
         self.address = address
 
     def input(self, type: int, *shape: int, name: str = "") -> Tensor:
-        """A tensor that the caller fills; it keeps its memory and content from run to run."""
+        """A tensor that the caller fills; it keeps its memory and content from run to run.
+
+        It has memory even where nothing reads it.
+        """
         tensor = self.context.new(type, shape, name)
         tensor.graph = self
         lib = ggml()
         lib.ggml_set_input(tensor.address)
         # memory of inputs is given to later nodes, that of outputs is not
         lib.ggml_set_output(tensor.address)
-        return tensor
+        return self.compute(tensor)
 
     def output(self, tensor: Tensor) -> Tensor:
         """Compute ``tensor`` and keep its memory until the graph runs again."""

@@ -29,8 +29,7 @@ class Embedder:
         self._n_embd = c.n_embd
         self._n_batch = info.n_batch
         self._n_cells = -(-max(info.n_ctx, info.n_batch) // KV_STEP) * KV_STEP
-        width = c.n_head_kv * c.head_dim
-        self._storage = KVStorage(c.n_layer, self._n_cells, width, width, cache_type)
+        self._storage = KVStorage(model.caches, self._n_cells, cache_type)
         self._scheduler = Scheduler([backend], max_nodes(model))
         self._graphs = Graphs(model, self._storage, self._scheduler, model.hidden)
         n_outputs = info.n_batch if self._is_mean else min(info.n_batch, MAX_TEXTS)

@@ -37,7 +37,7 @@ class NativeEngine:
         check_whole(file)
         self._file = file
         self._weights = MappedWeights(file)
-        self.model: Decoder = bind(file, self._weights)
+        self.model: Decoder = bind(file, self._weights, load)
         c = self.model.config
         n_threads = load.n_threads or default_threads()
         n_cells = load.cells_for(c.n_ctx_train)
@@ -54,12 +54,12 @@ class NativeEngine:
             n_embd=c.n_embd,
             n_threads=n_threads,
         )
-        width = c.n_head_kv * c.head_dim
         self._cache_type = load.cache_type
         self._embedder: Embedder | None = None
-        self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{width}:{load.cache_type}"
         self._cells = Cells(n_cells)
-        self._storage = KVStorage(c.n_layer, n_cells, width, width, load.cache_type)
+        self._storage = KVStorage(self.model.caches, n_cells, load.cache_type)
+        cell_bytes = self._storage.cell_bytes
+        self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{cell_bytes}:{load.cache_type}"
         self._abort = AbortFlag()
         self._backend = Backend(n_threads, self._abort)
         self._scheduler = Scheduler([self._backend], max_nodes(self.model))
@@ -106,7 +106,7 @@ class NativeEngine:
         stack = self._adapters.stack if any(s.adapters for s in plan.spans) else None
         step = self._graphs.step(Shape(len(cells), n_kv, plan.n_outputs, stack))
         if step.is_next(plan):
-            step.advance(plan, cells)
+            step.advance(plan, cells, self._cells.cells)
         else:
             rows = [Rows(s.start, self._cells.cells(s.seq)) for s in plan.spans]
             step.write(plan, cells, rows, self._adapters.slots(plan))

@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cama.core.generation import Adapters
-from cama.engine.base import Plan
+from cama.engine.base import Plan, SeqId
+from cama.engine.cells import Ids
 from cama.engine.native.adapters import Stack, StackedAdapters
-from cama.engine.native.kvcache.mask import VISIBLE_BITS, Rows, fill_mask
+from cama.engine.native.inputs import Derived, MaskInput
+from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
-from cama.engine.native.nn import Decoder, Step
+from cama.engine.native.nn import Decoder, OfPositions, Step
 from cama.ggml import _abi, ops
 from cama.ggml.backend import Scheduler
 from cama.ggml.graph import Graph
@@ -57,29 +59,39 @@ class StepGraph:
         self._positions = make(i32, shape.n_tokens, name="positions")
         self._outputs = make(i32, shape.n_outputs, name="outputs")
         self._cells = make(_abi.GGML_TYPE_I64, shape.n_tokens, name="cells")
-        self._mask = make(_abi.GGML_TYPE_F16, shape.n_kv, shape.n_tokens, name="mask")
+        self._masks = [
+            MaskInput(self.graph, w, shape.n_kv, shape.n_tokens) for w in storage.windows
+        ]
+        self._derived: dict[OfPositions, Derived] = {}
         self._slots: dict[int, Tensor] = {}
         if shape.stack is not None and adapters is not None:
             counts = (shape.n_tokens, shape.n_outputs)
             self._slots = {n: make(i32, 1, n, name="slots") for n in counts}
             self.graph.additions = adapters.additions(shape.stack, self._slots)
-        caches = storage.layers(self._cells, self._mask, shape.n_kv)
-        step = Step(self._tokens, self._positions, self._outputs, caches)
+        masks = {mask.window: mask.tensor for mask in self._masks}
+        caches = storage.layers(self._cells, masks, shape.n_kv)
+        step = Step(self._tokens, self._positions, self._outputs, caches, self._derive)
         self._result = self.graph.output(forward(step))
         self._ends: list[tuple[int, int, Adapters]] = []
 
+    def _derive(self, of_positions: OfPositions) -> Tensor:
+        """An input that follows from the positions; the same one for the same function."""
+        if of_positions not in self._derived:
+            self._derived[of_positions] = Derived(self.graph, of_positions, self.shape.n_tokens)
+        return self._derived[of_positions].tensor
+
     def bind(self) -> None:
         """Take the addresses that the scheduler has just given to inputs and result."""
-        n_tokens, n_kv, n_outputs, _ = self.shape
+        n_outputs = self.shape.n_outputs
         self._token_ids = _flat(self._tokens)
         self._token_positions = _flat(self._positions)
         self._output_rows = _flat(self._outputs)
         self._cell_ids = _flat(self._cells)
-        self._mask_rows = self._mask.numpy().reshape(n_tokens, n_kv).view(np.float16)
         self._tokens_view = self._token_ids.data
         self._positions_view = self._token_positions.data
         self._cells_view = self._cell_ids.data
-        self._mask_bits = self._mask_rows.view(np.uint16).reshape(-1).data
+        for mask in self._masks:
+            mask.bind()
         rows = self._result.numpy().reshape(n_outputs, self._result.shape[0])
         self.rows: NDArray[np.float32] = rows.view(np.float32)
 
@@ -103,7 +115,9 @@ class StepGraph:
             self._token_positions[first:end] = np.arange(span.start, span.start + n)
             self._output_rows[first_output : first_output + n_out] = np.arange(end - n_out, end)
             first, first_output = end, first_output + n_out
-        fill_mask(self._mask_rows, rows)
+        for mask in self._masks:
+            mask.write(rows)
+        self._write_derived()
         if self._slots:
             self._write_slots(plan, slots)
         is_decode = len(plan.spans) == self.shape.n_tokens == self.shape.n_outputs
@@ -122,19 +136,27 @@ class StepGraph:
         """Whether ``plan`` gives one token more to each sequence of the plan before."""
         return self._ends == [(span.seq, span.start, span.adapters) for span in plan.spans]
 
-    def advance(self, plan: Plan, cells: Sequence[int]) -> None:
+    def _write_derived(self) -> None:
+        for derived in self._derived.values():
+            derived.write(self._token_positions.view(np.int32))
+
+    def advance(self, plan: Plan, cells: Sequence[int], cells_of: Callable[[SeqId], Ids]) -> None:
         """Fill the inputs of the next decode step: each row sees one cell more.
+
+        ``cells_of`` tells the cells of a sequence, of which a window loses some.
 
         Memoryviews, because a step's weights have emptied the processor's caches: NumPy's
         machinery would take 20 µs to come back for each of these few numbers.
         """
-        n_kv = self.shape.n_kv
         for i, (span, cell) in enumerate(zip(plan.spans, cells, strict=True)):
             self._tokens_view[i] = span.tokens[0]
             self._positions_view[i] = span.start
             self._cells_view[i] = cell
-            self._mask_bits[i * n_kv + cell] = VISIBLE_BITS
+            for mask in self._masks:
+                mask.advance(i, span, cell, cells_of)
             self._ends[i] = (span.seq, span.start + 1, span.adapters)
+        if self._derived:
+            self._write_derived()
 
 
 def _flat(tensor: Tensor) -> NDArray[np.generic]:
@@ -190,14 +212,21 @@ class Graphs:
         graph = Graph(max_nodes(self._model))
         try:
             positions = graph.input(_abi.GGML_TYPE_I32, len(deltas), name="deltas")
-            rotate = self._model.rotation(positions).without_magnitude()
-            for keys in self._storage.heads(graph, self._model.config.head_dim):
-                graph.compute(ops.copy(rotate(keys), keys))
+            self._rotate(graph, positions)
             self._scheduler.allocate(graph)
             _flat(positions)[:] = deltas
             self._scheduler.compute(graph)
         finally:
             graph.close()
+
+    def _rotate(self, graph: Graph, positions: Tensor) -> None:
+        for layer in self._storage.keys:
+            c = self._model.config.layer(layer)
+            if c.rotates:
+                rotate = self._model.rotation(c, positions).without_magnitude()
+                first, n = c.rotated_part
+                keys = self._storage.heads(graph, layer, c.key_width, first, n)
+                graph.compute(ops.copy(rotate(keys), keys))
 
     def _build(self, shape: Shape) -> StepGraph:
         return StepGraph(
@@ -212,4 +241,4 @@ class Graphs:
 
 def max_nodes(model: Decoder) -> int:
     """Room for a graph of this model, with leaves and views, and with adapters."""
-    return 1024 + 128 * len(model.blk)
+    return 1024 + 160 * len(model.blk)

@@ -5,8 +5,9 @@ from typing import get_type_hints
 import numpy as np
 
 from cama.core.errors import InvalidModelFile, UnsupportedModel
+from cama.core.load import LoadOptions
 from cama.engine.native import models
-from cama.engine.native.nn import Decoder
+from cama.engine.native.nn import BaseConfig, Decoder
 from cama.ggml.backend import Buffer
 from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor
@@ -51,6 +52,9 @@ class MappedWeights:
             self._taken.add(name)
         return tensor
 
+    def has(self, name: str) -> bool:
+        return name in self._tensors
+
     @property
     def unused(self) -> list[str]:
         """Tensors that nobody took."""
@@ -68,7 +72,14 @@ def _address(file: GGUFFile) -> int:
     return int(np.frombuffer(file.data(first.name), np.uint8).ctypes.data) - first.offset
 
 
-def bind(file: GGUFFile, weights: MappedWeights) -> Decoder:
+def _only_drafts(name: str, config: BaseConfig) -> bool:
+    """Whether a tensor belongs to a layer that only guesses ahead."""
+    head, _, rest = name.partition(".")
+    index = rest.partition(".")[0]
+    return head == "blk" and index.isdecimal() and config.n_layer <= int(index) < config.n_block
+
+
+def bind(file: GGUFFile, weights: MappedWeights, load: LoadOptions) -> Decoder:
     """The file's model with its weights.
 
     Raises UnsupportedModel for what the definition does not implement (another architecture, a
@@ -76,11 +87,10 @@ def bind(file: GGUFFile, weights: MappedWeights) -> Decoder:
     """
     definition = models.find(file.architecture)
     config_type = get_type_hints(definition)["config"]
-    model = definition.build(weights, config_type.read(file))
-    if weights.unused:
-        raise UnsupportedModel(
-            f"the native {file.architecture} has no use for tensor {weights.unused[0]}"
-        )
+    model = definition.build(weights, config_type.read(file, load))
+    unused = [name for name in weights.unused if not _only_drafts(name, model.config)]
+    if unused:
+        raise UnsupportedModel(f"the native {file.architecture} has no use for tensor {unused[0]}")
     if model.config.n_vocab != model.token_embd.weight.shape[1]:
         raise InvalidModelFile(
             f"{file.path}: token_embd.weight has {model.token_embd.weight.shape[1]} rows "

@@ -43,11 +43,14 @@ def top_k(x: Tensor, k: int) -> Tensor:
     return graph.result(node, _abi.GGML_TYPE_I32, (k, *x.shape[1:]))
 
 
-def reshape(x: Tensor, *shape: int) -> Tensor:
-    """The same contiguous elements in another shape of up to four dimensions."""
+def reshape(x: Tensor, *shape: int, graph: Graph | None = None) -> Tensor:
+    """The same contiguous elements in another shape of up to four dimensions.
+
+    ``graph`` is for a tensor that outlives graphs.
+    """
     ne = padded(shape)
     check(n_elements(ne) == n_elements(x.shape), f"reshape to {list(shape)}", x)
-    graph = graph_of(x)
+    graph = graph or graph_of(x)
     if ne[3] == 1:
         node = ggml().ggml_reshape_3d(graph.context.address, x.address, ne[0], ne[1], ne[2])
     else:

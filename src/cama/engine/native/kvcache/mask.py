@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cama.engine.native.kvcache.layout import Window
+
 HIDDEN = np.float16(-np.inf)
 VISIBLE_BITS = 0
 """A float16 of 0, as bits."""
-_HIDDEN_BITS = HIDDEN.view(np.uint16)
+HIDDEN_BITS = int(HIDDEN.view(np.uint16))
 
 Mask = NDArray[np.float16]
 Cells = NDArray[np.integer[Any]]
@@ -23,21 +25,34 @@ class Rows(NamedTuple):
     cells: NDArray[np.int32]
 
 
-def fill_mask(mask: Mask, rows: Sequence[Rows]) -> None:
+def fill_mask(mask: Mask, rows: Sequence[Rows], window: Window | None = None) -> None:
     """Write 0 (visible) or -inf (hidden) into ``mask`` [n_tokens, n_kv].
 
-    A token sees the cells of its own sequence up to itself. Whole rows are copied and neighbouring
-    cells written as slices: scattered writes take ten times as long.
+    A token sees the cells of its own sequence up to itself, or those in its window. Whole rows are
+    copied and neighbouring cells written as slices: scattered writes take ten times as long.
     """
-    mask.view(np.uint16).fill(_HIDDEN_BITS)
+    mask.view(np.uint16).fill(HIDDEN_BITS)
     first = 0
     for start, cells in rows:
         new = cells[start:]
         block = mask[first : first + len(new)]
         first += len(new)
+        if window is not None and window.first(len(cells) - 1) > 0:
+            _fill_window(block, start, cells, window)
+            continue
         if start:
             block[:] = _visible(cells[:start], mask.shape[1])
         block[:, as_slice(new)] = _triangle(len(new))
+
+
+def _fill_window(block: Mask, start: int, cells: Cells, window: Window) -> None:
+    """Rows for the positions from ``start`` on."""
+    new = range(start, len(cells))
+    first = window.first(start)
+    positions = np.arange(first, len(cells))
+    lowest = np.array([window.first(position) for position in new])
+    visible = (positions >= lowest[:, None]) & (positions <= np.array(new)[:, None])
+    block[:, as_slice(cells[first:])] = np.where(visible, np.float16(0), HIDDEN)
 
 
 @lru_cache(8)

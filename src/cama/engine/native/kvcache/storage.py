@@ -2,10 +2,12 @@
 
 import mmap
 import sys
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from cama.core.load import CacheType
+from cama.engine.native.kvcache.layout import CacheLayout, Window
 from cama.ggml import _abi, ops
 from cama.ggml.backend import Buffer
 from cama.ggml.graph import Context, Graph
@@ -13,12 +15,15 @@ from cama.ggml.tensor import Tensor, row_bytes
 
 _TYPES: dict[CacheType, int] = {"f16": _abi.GGML_TYPE_F16, "f32": _abi.GGML_TYPE_F32}
 
+Masks = Mapping[Window | None, Tensor]
+"""[n_kv, n_tokens] for each kind of window."""
+
 
 class LayerCache:
     """A layer's cells as one graph sees them: where to write, what to read, who may see what."""
 
     def __init__(
-        self, keys: Tensor, values: Tensor, cells: Tensor, mask: Tensor, n_kv: int
+        self, keys: Tensor, values: Tensor | None, cells: Tensor, mask: Tensor, n_kv: int
     ) -> None:
         self._keys = keys
         self._values = values
@@ -29,16 +34,28 @@ class LayerCache:
     def store(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v [n, n_head_kv, n_tokens] into their cells; return all visible cells.
 
-        Both come back as [n, n_kv, n_head_kv], windows into the pool.
+        Both come back as [n, n_kv, n_head_kv], windows into the pool. Where a layer keeps keys only
+        the first elements of a key are the value.
         """
-        graph = k.graph
-        assert graph is not None
-        return self._update(graph, self._keys, k), self._update(graph, self._values, v)
+        self._write(self._keys, k)
+        if self._values is not None:
+            self._write(self._values, v)
+        return self.read(k.shape[0], v.shape[0])
 
-    def _update(self, graph: Graph, pool: Tensor, new: Tensor) -> Tensor:
-        n, n_head, n_tokens, _ = new.shape
-        rows = ops.reshape(new, n * n_head, n_tokens)
-        graph.compute(ops.set_rows(pool, rows, self._cells))
+    def read(self, n_key: int, n_value: int) -> tuple[Tensor, Tensor]:
+        """All visible cells, with heads of that many elements."""
+        return self._window(self._keys, n_key), self._window(self._values or self._keys, n_value)
+
+    def _write(self, pool: Tensor, new: Tensor) -> None:
+        graph = new.graph
+        assert graph is not None
+        graph.compute(ops.set_rows(pool, ops.merge(new), self._cells))
+
+    def _window(self, pool: Tensor, n: int) -> Tensor:
+        graph = self._cells.graph
+        assert graph is not None
+        # a value that is a part of the key has one head
+        n_head = 1 if self._values is None else pool.shape[0] // n
         strides = row_bytes(pool.type, pool.shape[0]), row_bytes(pool.type, n)
         return ops.view(graph, pool, (n, self._n_kv, n_head), strides)
 
@@ -51,18 +68,19 @@ class KVStorage:
     pool costs nothing to open.
     """
 
-    def __init__(
-        self, n_layer: int, n_cells: int, k_width: int, v_width: int, cache_type: CacheType
-    ) -> None:
+    def __init__(self, layouts: Sequence[CacheLayout], n_cells: int, cache_type: CacheType) -> None:
         self.n_cells = n_cells
-        self._context = Context(2 * n_layer)
+        self.layouts = layouts
+        self._context = Context(2 * len(layouts))
         kind = _TYPES[cache_type]
-        self.keys = [
-            self._context.new(kind, (k_width, n_cells), f"cache_k_l{i}") for i in range(n_layer)
-        ]
-        self.values = [
-            self._context.new(kind, (v_width, n_cells), f"cache_v_l{i}") for i in range(n_layer)
-        ]
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+        for i, layout in enumerate(layouts):
+            if layout.owner is not None:
+                continue
+            self.keys[i] = self._context.new(kind, (layout.k_width, n_cells), f"cache_k_l{i}")
+            if layout.v_width:
+                self.values[i] = self._context.new(kind, (layout.v_width, n_cells), f"cache_v_l{i}")
         n_bytes = n_cells * self.cell_bytes
         self._memory = _anonymous(n_bytes)
         pointer = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
@@ -71,32 +89,38 @@ class KVStorage:
             self._buffer.place(pool, pointer)
             pointer += n_cells * row_bytes(pool.type, pool.shape[0])
 
-    def layers(self, cells: Tensor, mask: Tensor, n_kv: int) -> list[LayerCache]:
-        """Every layer for one graph; ``cells`` int64 [n_tokens], ``mask`` [n_kv, n_tokens]."""
-        pairs = zip(self.keys, self.values, strict=True)
-        return [LayerCache(k, v, cells, mask, n_kv) for k, v in pairs]
+    @property
+    def windows(self) -> list[Window | None]:
+        """Every kind of mask that the layers need."""
+        return list(dict.fromkeys(layout.window for layout in self.layouts))
+
+    def layers(self, cells: Tensor, masks: Masks, n_kv: int) -> list[LayerCache]:
+        """Every layer for one graph; ``cells`` int64 [n_tokens]."""
+        owners = [i if c.owner is None else c.owner for i, c in enumerate(self.layouts)]
+        return [
+            LayerCache(self.keys[i], self.values.get(i), cells, masks[layout.window], n_kv)
+            for i, layout in zip(owners, self.layouts, strict=True)
+        ]
 
     @property
     def pools(self) -> list[Tensor]:
-        """Keys and values of every layer."""
-        return [*self.keys, *self.values]
+        """Keys and values of every layer that has its own."""
+        return [*self.keys.values(), *self.values.values()]
 
     @property
     def cell_bytes(self) -> int:
         """Bytes of one cell over all layers."""
         return sum(row_bytes(pool.type, pool.shape[0]) for pool in self.pools)
 
-    def heads(self, graph: Graph, n: int) -> list[Tensor]:
-        """Every layer's keys as [n, n_head_kv, n_cells] in ``graph``."""
-        return [
-            ops.view(
-                graph,
-                pool,
-                (n, pool.shape[0] // n, self.n_cells),
-                (row_bytes(pool.type, n), row_bytes(pool.type, pool.shape[0])),
-            )
-            for pool in self.keys
-        ]
+    def heads(self, graph: Graph, layer: int, n: int, first: int, n_dims: int) -> Tensor:
+        """``n_dims`` elements of each head of ``n``, from ``first`` on, of a layer's keys.
+
+        [n_dims, n_head_kv, n_cells] in ``graph``.
+        """
+        pool = self.keys[layer]
+        shape = (n_dims, pool.shape[0] // n, self.n_cells)
+        strides = (row_bytes(pool.type, n), row_bytes(pool.type, pool.shape[0]))
+        return ops.view(graph, pool, shape, strides, row_bytes(pool.type, first))
 
     def close(self) -> None:
         self._buffer.close()

@@ -6,9 +6,25 @@ from cama.core.errors import UnsupportedModel
 from cama.engine.native.nn import Decoder
 
 _DEFINITIONS = {
+    "cohere2": "cohere2:Cohere2",
+    "command-r": "command_r:CommandR",
+    "gemma": "gemma:Gemma",
+    "gemma2": "gemma2:Gemma2",
+    "gemma3": "gemma3:Gemma3",
+    "glm4": "glm4:Glm4",
+    "granite": "granite:Granite",
+    "granitemoe": "granite:Granite",
     "llama": "llama:Llama",
+    "mistral3": "mistral3:Mistral3",
+    "olmo2": "olmo2:Olmo2",
+    "phi3": "phi3:Phi3",
     "qwen2": "qwen2:Qwen2",
+    "qwen2moe": "qwen2moe:Qwen2MoE",
+    "qwen2vl": "qwen2vl:Qwen2VL",
     "qwen3": "qwen3:Qwen3",
+    "qwen3moe": "qwen3moe:Qwen3MoE",
+    "qwen3vl": "qwen3vl:Qwen3VL",
+    "qwen3vlmoe": "qwen3vl:Qwen3VL",
 }
 
 

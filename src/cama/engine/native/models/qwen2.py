@@ -1,5 +1,6 @@
 """Qwen 2 and 2.5: a Llama with biases on q, k and v, and half-split rotary pairs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,3 +14,4 @@ class Config(nn.DecoderConfig):
 
 class Qwen2(nn.Decoder):
     config: Config
+    blk: Sequence[nn.DenseBlock]

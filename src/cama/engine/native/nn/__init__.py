@@ -1,41 +1,118 @@
 """What model definitions are made of."""
 
-from cama.engine.native.nn.config import BaseConfig, gguf
-from cama.engine.native.nn.decoder import (
+from cama.engine.native.nn.attention import (
+    QKV,
     Attention,
-    Block,
-    Decoder,
-    DecoderConfig,
-    GatedMLP,
-    Step,
+    FusedQKV,
+    NormedAttention,
+    ScaledQueryAttention,
     attend,
     heads,
+    look_up,
 )
-from cama.engine.native.nn.layers import Embedding, Linear, RMSNorm, Vector
-from cama.engine.native.nn.module import Group, Module, Weights, leaves, tied
-from cama.engine.native.nn.rope import RopeScaling, RopeStyle, Rotation
+from cama.engine.native.nn.config import BaseConfig, gguf
+from cama.engine.native.nn.decoder import Block, Decoder, DenseBlock, Layer, SandwichBlock, soft_cap
+from cama.engine.native.nn.decoder_config import DecoderConfig
+from cama.engine.native.nn.layers import (
+    Bare,
+    Bias,
+    Embedding,
+    Experts,
+    LayerNorm,
+    Linear,
+    RMSNorm,
+    Scale,
+    Unused,
+    Vector,
+)
+from cama.engine.native.nn.mlp import MLP, FusedMLP, GatedMLP, GeluMLP, SharedMLP
+from cama.engine.native.nn.module import Group, Module, Weights, tied
+from cama.engine.native.nn.moe import (
+    GatedExperts,
+    Gating,
+    MoE,
+    MoEConfig,
+    RoutedConfig,
+    Router,
+    Routing,
+    SharedMoE,
+    add_up,
+    rows,
+)
+from cama.engine.native.nn.positions import (
+    RopeFactors,
+    SectionedConfig,
+    SectionedDecoder,
+    Warmth,
+)
+from cama.engine.native.nn.rope import (
+    NoRotation,
+    RopeScaling,
+    RopeStyle,
+    Rotation,
+    SectionedRotation,
+)
+from cama.engine.native.nn.step import OfPositions, Place, Step
+from cama.engine.native.nn.window import WindowConfig
 
 __all__ = [
+    "MLP",
+    "QKV",
     "Attention",
+    "Bare",
     "BaseConfig",
+    "Bias",
     "Block",
     "Decoder",
     "DecoderConfig",
+    "DenseBlock",
     "Embedding",
+    "Experts",
+    "FusedMLP",
+    "FusedQKV",
+    "GatedExperts",
     "GatedMLP",
+    "Gating",
+    "GeluMLP",
     "Group",
+    "Layer",
+    "LayerNorm",
     "Linear",
+    "MoE",
+    "MoEConfig",
     "Module",
+    "NoRotation",
+    "NormedAttention",
+    "OfPositions",
+    "Place",
     "RMSNorm",
+    "RopeFactors",
     "RopeScaling",
     "RopeStyle",
     "Rotation",
+    "RoutedConfig",
+    "Router",
+    "Routing",
+    "SandwichBlock",
+    "Scale",
+    "ScaledQueryAttention",
+    "SectionedConfig",
+    "SectionedDecoder",
+    "SectionedRotation",
+    "SharedMLP",
+    "SharedMoE",
     "Step",
+    "Unused",
     "Vector",
+    "Warmth",
     "Weights",
+    "WindowConfig",
+    "add_up",
     "attend",
     "gguf",
     "heads",
-    "leaves",
+    "look_up",
+    "rows",
+    "soft_cap",
     "tied",
 ]

@@ -1,6 +1,6 @@
 """Leaves: the pieces of a model that own weights."""
 
-from typing import Self
+from typing import Any, Self
 
 from cama.engine.native.nn.config import BaseConfig
 from cama.engine.native.nn.module import Leaf, Weights, require
@@ -29,6 +29,32 @@ class Linear(Leaf):
         return y if self.bias is None else y + self.bias
 
 
+class Experts(Leaf):
+    """One matrix for each expert: weight [n_in, n_out, n_expert], of which rows pick theirs.
+
+    Every product with expert weights goes through here, as every other through :class:`Linear`.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, scale: Tensor | None) -> None:
+        self.weight = weight
+        self.bias = bias
+        self.scale = scale
+
+    @classmethod
+    def bind(cls, weights: Weights, name: str, config: BaseConfig) -> Self:
+        weight = require(weights, f"{name}.weight")
+        return cls(weight, weights.take(f"{name}.bias"), weights.take(f"{name}.scale"))
+
+    def __call__(self, x: Tensor, ids: Tensor) -> Tensor:
+        """x [n_in, k or 1, n_tokens] by the experts ``ids`` [k, n_tokens]: [n_out, k, n_tokens]."""
+        y = ops.mul_mat_id(self.weight, x, ids)
+        if self.scale is not None:
+            scales = ops.reshape(self.scale, 1, self.scale.shape[0], 1, graph=y.graph)
+            scales = ops.repeat(scales, 1, self.scale.shape[0], ids.shape[1])
+            y = y * ops.get_rows(scales, ids)
+        return y if self.bias is None else ops.add_id(y, self.bias, ids)
+
+
 class RMSNorm(Leaf):
     """x / sqrt(mean(x²) + ε) · weight over the first dimension."""
 
@@ -37,11 +63,29 @@ class RMSNorm(Leaf):
         self.epsilon = epsilon
 
     @classmethod
-    def bind(cls, weights: Weights, name: str, config: BaseConfig) -> Self:
+    def bind(cls, weights: Weights, name: str, config: Any) -> Self:
         return cls(require(weights, f"{name}.weight"), config.norm_epsilon)
 
     def __call__(self, x: Tensor) -> Tensor:
         return ops.rms_norm(x, self.epsilon) * self.weight
+
+
+class LayerNorm(Leaf):
+    """(x - mean) / sqrt(variance + ε) · weight (+ bias) over the first dimension."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, epsilon: float) -> None:
+        self.weight = weight
+        self.bias = bias
+        self.epsilon = epsilon
+
+    @classmethod
+    def bind(cls, weights: Weights, name: str, config: Any) -> Self:
+        weight = require(weights, f"{name}.weight")
+        return cls(weight, weights.take(f"{name}.bias"), config.layer_norm_epsilon)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = ops.norm(x, self.epsilon) * self.weight
+        return y if self.bias is None else y + self.bias
 
 
 class Embedding(Leaf):
@@ -61,9 +105,37 @@ class Embedding(Leaf):
 class Vector(Leaf):
     """A bare tensor that an operation takes as a parameter."""
 
+    suffix = ".weight"
+
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
 
     @classmethod
     def bind(cls, weights: Weights, name: str, config: BaseConfig) -> Self:
-        return cls(require(weights, f"{name}.weight"))
+        return cls(require(weights, f"{name}{cls.suffix}"))
+
+    @classmethod
+    def exists(cls, weights: Weights, name: str) -> bool:
+        return weights.has(f"{name}{cls.suffix}")
+
+
+class Bias(Vector):
+    """A vector that belongs to no matrix: the file calls it ``name.bias``."""
+
+    suffix = ".bias"
+
+
+class Scale(Vector):
+    """A factor beside a matrix: the file calls it ``name.scale``."""
+
+    suffix = ".scale"
+
+
+class Bare(Vector):
+    """A tensor without any suffix."""
+
+    suffix = ""
+
+
+class Unused(Vector):
+    """A tensor that files have and nothing computes with."""

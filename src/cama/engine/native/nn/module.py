@@ -1,12 +1,13 @@
 """Declared models: annotations are the tree, field names are the GGUF's tensor names.
 
 A ``Module`` field adds its name to the path (``blk.0.attn_q.weight``); a ``Group`` adds nothing,
-for tensors that the file keeps flat but the maths keeps together. ``X | None`` may be absent.
+for tensors that the file keeps flat but the maths keeps together. ``X | None`` may be absent, and
+of ``X | Y`` the first is taken whose tensors the file has.
 """
 
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, Self, Union, get_args, get_origin, get_type_hints
 
 from cama.core.errors import InvalidModelFile
@@ -19,6 +20,9 @@ class Weights(Protocol):
 
     def take(self, name: str) -> Tensor | None:
         """The tensor of that name, or None."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is a tensor of that name, which stays untaken."""
 
 
 def require(weights: Weights, name: str) -> Tensor:
@@ -40,7 +44,7 @@ class Leaf(ABC):
     @classmethod
     def exists(cls, weights: Weights, name: str) -> bool:
         """Whether the file has this piece."""
-        return weights.take(f"{name}.weight") is not None
+        return weights.has(f"{name}.weight")
 
 
 class Tied:
@@ -68,17 +72,15 @@ class Module:
             setattr(self, name, value)
         return self
 
-
-def leaves(part: object) -> Iterator[Leaf]:
-    """All pieces of a built module, those of its parts too."""
-    if isinstance(part, Leaf):
-        yield part
-    elif isinstance(part, Module):
-        for child in vars(part).values():
-            yield from leaves(child)
-    elif isinstance(part, list):
-        for child in part:
-            yield from leaves(child)
+    @classmethod
+    def exists(cls, weights: Weights, prefix: str) -> bool:
+        """Whether the file has every piece that this module cannot do without."""
+        hints = get_type_hints(cls)
+        return all(
+            _find(hint, weights, prefix, name) is not None or hasattr(cls, name)
+            for name, hint in hints.items()
+            if name != "config"
+        )
 
 
 class Group(Module):
@@ -88,20 +90,46 @@ class Group(Module):
 def _field(
     owner: type[Module], name: str, hint: Any, weights: Weights, config: BaseConfig, prefix: str
 ) -> Any:
-    path = prefix + name
     if get_origin(hint) is Sequence:
         (item,) = get_args(hint)
-        return [item.build(weights, config, f"{path}.{i}.") for i in range(config.n_layer)]
-    optional = get_origin(hint) in (Union, types.UnionType)
-    kind = next(a for a in get_args(hint) if a is not type(None)) if optional else hint
-    if issubclass(kind, Group):
-        return kind.build(weights, config, prefix)
+        return [
+            _build(item, weights, config.layer(i), prefix, f"{name}.{i}")
+            for i in range(config.n_layer)
+        ]
+    fallback = getattr(owner, name, None)
+    if isinstance(fallback, Tied) and _find(hint, weights, prefix, name) is None:
+        name = fallback.name
+    return _build(hint, weights, config, prefix, name)
+
+
+def _build(hint: Any, weights: Weights, config: BaseConfig, prefix: str, name: str) -> Any:
+    kind = _find(hint, weights, prefix, name) or _kinds(hint)[-1]
+    if kind is types.NoneType:
+        return None
     if issubclass(kind, Module):
-        return kind.build(weights, config, f"{path}.")
-    if not kind.exists(weights, path):
-        if optional:
-            return None
-        fallback = getattr(owner, name, None)
-        if isinstance(fallback, Tied):
-            path = prefix + fallback.name
-    return kind.bind(weights, path, config)
+        return kind.build(weights, config, _inside(kind, prefix, name))
+    return kind.bind(weights, prefix + name, config)
+
+
+def _find(hint: Any, weights: Weights, prefix: str, name: str) -> Any:
+    """The first kind that the file has the tensors of; NoneType where none is needed, or None."""
+    for kind in _kinds(hint):
+        if kind is types.NoneType:
+            return kind
+        where = _inside(kind, prefix, name) if issubclass(kind, Module) else prefix + name
+        if kind.exists(weights, where):
+            return kind
+    return None
+
+
+def _inside(kind: type[Module], prefix: str, name: str) -> str:
+    """The prefix of a module's own fields."""
+    return prefix if issubclass(kind, Group) else f"{prefix}{name}."
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of an annotation, None last."""
+    if get_origin(hint) not in (Union, types.UnionType):
+        return (hint,)
+    kinds = get_args(hint)
+    return (*(k for k in kinds if k is not types.NoneType), *({types.NoneType} & {*kinds}))

@@ -1,0 +1,32 @@
+"""What a layer keeps of each token, and which tokens see it."""
+
+from typing import Literal, NamedTuple
+
+
+class Window(NamedTuple):
+    """A token sees fewer than all earlier ones.
+
+    ``sliding``: itself and the ``size`` - 1 before it. ``chunked``: those of its own chunk of
+    ``size`` tokens.
+    """
+
+    size: int
+    kind: Literal["sliding", "chunked"] = "sliding"
+
+    def first(self, position: int) -> int:
+        """The first position that the token at ``position`` sees."""
+        if self.kind == "chunked":
+            return position // self.size * self.size
+        return max(0, position - self.size + 1)
+
+
+class CacheLayout(NamedTuple):
+    """Elements of a token's key and value; a layer may use the cells of ``owner`` instead.
+
+    Without a value width values are a part of the keys.
+    """
+
+    k_width: int
+    v_width: int
+    window: Window | None = None
+    owner: int | None = None

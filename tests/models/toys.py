@@ -1,0 +1,68 @@
+"""The reference models: random weights of every architecture, and what must be equal for each."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cama.core.load import CacheType, LoadOptions
+
+EXACT = 1e-4
+GELU = 2e-2
+"""The CPU looks a GELU up in a table of float16, so that the last bits of its input show."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """``tolerance`` is how far logits with a float32 cache may be from the goldens.
+
+    ``n_ctx`` is the context of a request where it chooses the frequencies.
+    """
+
+    tolerance: float = EXACT
+    n_ctx: int = 256
+
+    def load(self, cache_type: CacheType = "f16") -> LoadOptions:
+        return LoadOptions(
+            n_ctx=self.n_ctx, n_batch=128, n_cells=512, n_threads=1, cache_type=cache_type
+        )
+
+
+NATIVE = {
+    "cohere2": Toy(),
+    "command-r": Toy(),
+    "gemma": Toy(tolerance=GELU),
+    "gemma2": Toy(tolerance=GELU),
+    "gemma3": Toy(tolerance=GELU),
+    "glm4": Toy(),
+    "granite": Toy(),
+    "granitemoe": Toy(),
+    "llama": Toy(),
+    "llama-linear-bias": Toy(),
+    "llama-moe": Toy(),
+    "llama-rope-factors": Toy(),
+    "llama-yarn": Toy(),
+    "mistral3": Toy(),
+    "olmo2": Toy(),
+    "olmo3": Toy(),
+    "phi3": Toy(),
+    "phi3-longrope-long": Toy(),
+    "phi3-longrope-short": Toy(n_ctx=32),
+    "qwen2": Toy(),
+    "qwen2moe": Toy(),
+    "qwen2vl": Toy(),
+    "qwen3": Toy(),
+    "qwen3moe": Toy(),
+    "qwen3vl": Toy(),
+    "qwen3vlmoe": Toy(),
+}
+"""Those that the native engine runs."""
+
+
+def golden(shared_data: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((shared_data / "toy" / f"{name}.golden.json").read_text())
+    return found
+
+
+def path(shared_data: Path, name: str) -> Path:
+    return shared_data / "toy" / f"{name}.gguf"
