@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -6,7 +7,8 @@ import pytest
 
 from cama.core.errors import LoadFailed, QueueFull
 from cama.core.generation import Chunk, Logprob
-from tests.api.conftest import Create, lines
+from cama.store.store import Store
+from tests.api.conftest import Create, lines, write
 from tests.api.fakes import BOS_ID, FakeRunner, FakeScheduler, finish, runner_info
 
 
@@ -270,8 +272,6 @@ async def test_generate_tells_the_template_not_to_think(
     "field",
     [
         {"images": ["aGk="]},
-        {"suffix": "end"},
-        {"template": "{{ .Prompt }}"},
     ],
 )
 async def test_generate_refuses_what_this_version_lacks(
@@ -378,21 +378,75 @@ async def test_generate_with_a_plain_go_template_sends_the_prompt_alone(
     assert runner.generations[0].prompt == "Hi"
 
 
-async def test_generate_uses_the_files_template_instead_of_a_go_template(
-    api: httpx.AsyncClient, runner: FakeRunner, create: Create
+@pytest.mark.parametrize("base", ["base", "chatty"])
+async def test_generate_uses_the_template_of_the_modelfile(
+    api: httpx.AsyncClient, runner: FakeRunner, create: Create, base: str
 ) -> None:
-    create("gone", "TEMPLATE <{{ .System }}|{{ .Prompt }}>")
+    create("gone", "TEMPLATE <{{ .System }}|{{ .Prompt }}>", base=base)
+    await ask(api, model="gone", system="Be kind.")
+    assert runner.generations[0].prompt == "<Be kind.|Hi>"
+
+
+TOOLED = "{% if tools %}<tool_call>{% endif %}{{ messages[-1].content }}!"
+
+
+async def test_generate_uses_the_files_template_where_it_can_do_more(
+    api: httpx.AsyncClient, runner: FakeRunner, create: Create, store: Store, tmp_path: Path
+) -> None:
+    write(store, tmp_path, "tooled", {"tokenizer.chat_template": TOOLED})
+    create("gone", "TEMPLATE <{{ .Prompt }}>", base="tooled")
+    create("here", "TEMPLATE <{{ .Tools }}{{ .Prompt }}>", base="tooled")
     await ask(api, model="gone")
-    assert runner.generations[0].prompt == "<s>[user]Hi[assistant]"
+    await ask(api, model="here")
+    assert [generation.prompt for generation in runner.generations] == ["Hi!", "<[]Hi>"]
 
 
-async def test_generate_refuses_a_model_with_only_a_go_template(
-    api: httpx.AsyncClient, create: Create
+async def test_generate_uses_the_template_of_the_request(
+    api: httpx.AsyncClient, runner: FakeRunner
 ) -> None:
-    create("gone", "TEMPLATE <{{ .System }}|{{ .Prompt }}>", base="base")
-    status, error = await error_of(api, model="gone")
+    await ask(api, template="{{ .System }}>{{ .Prompt }}>", system="Be kind.")
+    assert runner.generations[0].prompt == "Be kind.>Hi>"
+
+
+async def test_generate_refuses_a_broken_template_with_its_line(
+    api: httpx.AsyncClient, scheduler: FakeScheduler
+) -> None:
+    assert await error_of(api, template="{{ .System }}\n{{ if }}") == (
+        400,
+        "template error: line 2: missing value for if",
+    )
+    assert scheduler.leases == []
+
+
+async def test_generate_reports_what_fails_in_a_template(api: httpx.AsyncClient) -> None:
+    status, error = await error_of(api, template="\n{{ .System.Name }}")
     assert status == 400
-    assert error == "gone:latest has a Go template, which this version of Cama cannot render"
+    assert error.startswith("the model's chat template failed at line 2: can't evaluate field Name")
+
+
+FILLING = "<PRE>{{ .Prompt }}<SUF>{{ .Suffix }}<MID>"
+
+
+async def test_generate_inserts(api: httpx.AsyncClient, runner: FakeRunner, create: Create) -> None:
+    create("filler", f"TEMPLATE {FILLING}\nSYSTEM Be kind.", base="base")
+    await ask(api, model="filler", prompt="a = ", suffix="\nprint(a)")
+    await ask(api, template=FILLING, prompt="b = ", suffix=";")
+    prompts = [generation.prompt for generation in runner.generations]
+    assert prompts == ["<PRE>a = <SUF>\nprint(a)<MID>", "<PRE>b = <SUF>;<MID>"]
+
+
+async def test_generate_refuses_a_suffix_that_has_no_place(
+    api: httpx.AsyncClient, scheduler: FakeScheduler
+) -> None:
+    assert await error_of(api, suffix="end") == (
+        400,
+        "registry.ollama.ai/library/chatty:latest does not support insert",
+    )
+    assert await error_of(api, suffix="end", raw=True) == (
+        400,
+        "suffix goes with neither raw mode nor context",
+    )
+    assert scheduler.leases == []
 
 
 async def test_generate_skips_pieces_without_text(

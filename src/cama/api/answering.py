@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cama.api.names import full_name
 from cama.core.answer import Piece
-from cama.core.errors import InvalidModelName, Unsupported
+from cama.core.errors import Unsupported
 from cama.core.generation import Constraint
 from cama.store.models import StoredModel
-from cama.store.names import ModelName
 from cama.templates.answers.base import AnswerParser
 from cama.templates.answers.families import answer_format
 from cama.templates.answers.formats import AnswerFormat, Asked, TaggedFormat
@@ -56,7 +56,7 @@ class Answering:
     def check(self, name: str, model: StoredModel) -> None:
         """Raise Unsupported for what the model, that the client calls ``name``, cannot do."""
         if self.tools and not self.format.calls_tools:
-            raise Unsupported(f"{_full_name(model.name)} does not support tools")
+            raise Unsupported(f"{full_name(model.name)} does not support tools")
         if self.think and not self.format.thinks:
             raise Unsupported(f'"{name}" does not support thinking')
 
@@ -129,10 +129,3 @@ class _Wanted:
             calls = tuple(call for call in piece.tool_calls if call.index < self._n_calls)
             piece = replace(piece, tool_calls=calls)
         return piece
-
-
-def _full_name(name: str) -> str:
-    try:
-        return ModelName.parse(name).full
-    except InvalidModelName:  # the path of a file
-        return name

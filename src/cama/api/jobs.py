@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from cama.api.answering import Answering
@@ -14,7 +15,7 @@ from cama.api.names import Wording, find
 from cama.api.prompts import Prompt
 from cama.api.services import Services
 from cama.api.streaming import Answer
-from cama.api.templates import template_of, template_text
+from cama.api.templates import inserting_template, template_of, template_text
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
 from cama.core.generation import Chunk, Finish, Generation, choices
 from cama.core.model import ModelSpec
@@ -100,6 +101,12 @@ class Job:
 
     def template(self, runner: Runner) -> Template:
         return template_of(self.model, self.facts, runner.info)
+
+    def inserting(self, own: str) -> Callable[[str, str], str]:
+        """What makes a prompt of the texts before and behind what is wanted, by the template
+        ``own`` or the model's. Raises Unsupported when that has no place for them."""
+        template = inserting_template(self.model, self.facts, own)
+        return partial(template.insert, **self.variables)
 
     @property
     def variables(self) -> dict[str, Any]:

@@ -72,6 +72,14 @@ def _reworded(wording: Wording, name: str) -> str:
         return _missing(name)
 
 
+def full_name(name: str) -> str:
+    """A model's name with its registry and tag; the path of a file as it is."""
+    try:
+        return ModelName.parse(name).full
+    except InvalidModelName:
+        return name
+
+
 def local_name(name: str, cloud: str = _NO_CLOUD) -> str:
     """``name`` without its source selector. Raises CloudDisabled when that selects the cloud."""
     base, source = _split_source(name)

@@ -1,57 +1,136 @@
 """Which template makes a model's prompts."""
 
 import logging
-import re
+from dataclasses import dataclass
 from functools import lru_cache
 
 from cama.api.facts import Facts
-from cama.core.errors import Unsupported
+from cama.api.names import full_name
+from cama.core.errors import InvalidTemplate, Unsupported
 from cama.runner.protocol import RunnerInfo
 from cama.store.models import StoredModel
+from cama.templates.capabilities import Capabilities, Language, capabilities
 from cama.templates.jinja import ChatTemplate
-from cama.templates.plain import PlainTemplate
+from cama.templates.ollama import OllamaTemplate
 from cama.templates.prompt import Template
 
 _log = logging.getLogger(__name__)
 
-_PLAIN = re.compile(r"\s*\{\{-?\s*\.Prompt\s*-?\}\}\s*")
+PLAIN = "{{ .Prompt }}"
+"""The template of a model that has none: the texts, one after another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The template in effect. ``source`` is None of a model that has none; ``reason``, in words, is
+    for the log. ``missing`` names what would make the prompts, but is not part of Cama.
+    """
+
+    language: Language
+    source: str | None
+    reason: str = ""
+    missing: str = ""
+
+    @property
+    def can(self) -> Capabilities:
+        return capabilities(self.language, self.source or "")
+
+
+def choose(model: StoredModel, facts: Facts) -> Choice:
+    """The template of the model's Modelfile or that of its file, whichever can do more.
+
+    That of the Modelfile counts, unless the file's has a place for more of what a model can do.
+    """
+    own, inner = model.template or "", facts.chat_template
+    renderer = model.config.get("renderer")
+    if renderer and inner is None:
+        return Choice(
+            language="go",
+            source=own or None,
+            missing=f"the built-in renderer {renderer!r}",
+        )
+    if inner is None:
+        source = own if own.strip() else None
+        return Choice(language="go", source=source, reason="" if source else "it has none")
+    jinja = Choice(language="jinja", source=inner)
+    if renderer:
+        return _instead(jinja, f"the built-in renderer {renderer!r}")
+    if not own.strip():
+        return jinja
+    go = Choice(language="go", source=own)
+    if own.strip() == PLAIN:  # said on purpose: nothing makes this template but a Modelfile
+        return go
+    if broken := _complaint(own):
+        return _instead(jinja, f"its Go template, which is broken: {broken}")
+    return _instead(jinja, "its Go template, which can do less") if _prefers(jinja, go) else go
+
+
+def _instead(chosen: Choice, other: str) -> Choice:
+    reason = f"the chat template of its file is used instead of {other}"
+    return Choice(language=chosen.language, source=chosen.source, reason=reason)
+
+
+def _prefers(jinja: Choice, go: Choice) -> bool:
+    """Whether the file's template offers more than the Modelfile's, as Ollama counts."""
+    more, less = jinja.can, go.can
+    if less.round_trip and not more.round_trip:
+        return False
+    offers, offered = set(more.names), set(less.names)
+    if offers == offered:
+        return more.tools and more.round_trip and not less.round_trip
+    return offers > offered
+
+
+def _complaint(source: str) -> str:
+    try:
+        OllamaTemplate(source)
+    except InvalidTemplate as error:
+        return error.message
+    return ""
 
 
 def template_of(model: StoredModel, facts: Facts, info: RunnerInfo) -> Template:
-    """The model's template: the Jinja one of its file, or none at all.
+    """The model's template, ready to be used.
 
-    Raises Unsupported when it has only one that this version cannot render.
+    Raises Unsupported when it would need what Cama does not have, and InvalidTemplate.
     """
-    if _is_plain(model):
-        return PlainTemplate()
-    own = _foreign(model)
-    if facts.chat_template is not None:
-        if own:
-            _log_choice(model.name, own)
-        return ChatTemplate(facts.chat_template, bos=info.bos_text, eos=info.eos_text)
-    if own:
-        raise Unsupported(f"{model.name} has {own}, which this version of Cama cannot render")
-    return PlainTemplate()
+    choice = choose(model, facts)
+    if choice.missing:
+        raise Unsupported(f"{model.name} has {choice.missing}, which Cama does not have")
+    if choice.source is None:
+        _warn_of_none(model.name)
+    elif choice.reason:
+        _log_choice(model.name, choice.reason)
+    if choice.language == "go":
+        return OllamaTemplate(choice.source or PLAIN)
+    return ChatTemplate(choice.source or "", bos=info.bos_text, eos=info.eos_text)
+
+
+def inserting_template(model: StoredModel, facts: Facts, own: str) -> OllamaTemplate:
+    """The template ``own``, or the model's, which has a place for what follows the text that is to
+    be inserted. Raises Unsupported when it has none.
+    """
+    choice = Choice(language="go", source=own) if own else choose(model, facts)
+    if choice.source is None or not choice.can.insert:
+        raise Unsupported(f"{full_name(model.name)} does not support insert")
+    return OllamaTemplate(choice.source)
 
 
 def template_text(model: StoredModel, facts: Facts) -> str | None:
     """The source of the template in effect, or of the one that cannot be rendered."""
-    return model.template if _is_plain(model) else facts.chat_template or model.template
-
-
-def _is_plain(model: StoredModel) -> bool:
-    return model.template is not None and _PLAIN.fullmatch(model.template) is not None
-
-
-def _foreign(model: StoredModel) -> str:
-    """What Ollama would render this model's prompts with, in words; empty when there is nothing."""
-    renderer = model.config.get("renderer")
-    if renderer:
-        return f"the built-in renderer {renderer!r}"
-    return "a Go template" if model.template and model.template.strip() else ""
+    return choose(model, facts).source
 
 
 @lru_cache(maxsize=256)
-def _log_choice(name: str, own: str) -> None:
+def _log_choice(name: str, reason: str) -> None:
     """Once per model: the cache is what remembers."""
-    _log.info("%s: using the chat template of its file instead of %s", name, own)
+    _log.info("%s: %s", name, reason)
+
+
+@lru_cache(maxsize=256)
+def _warn_of_none(name: str) -> None:
+    _log.warning(
+        "%s has no chat template: the texts of a conversation follow one another without marks, "
+        "and system messages are left out",
+        name,
+    )

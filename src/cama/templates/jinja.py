@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from jinja2 import Template
 from jinja2.exceptions import TemplateError
@@ -23,6 +23,8 @@ class ChatTemplate:
 
     Threads may share one. Raises InvalidModelFile when ``source`` does not compile.
     """
+
+    leaves_open: ClassVar[bool] = False
 
     def __init__(
         self, source: str, *, bos: str, eos: str, now: Callable[[], datetime] = datetime.now

@@ -27,11 +27,10 @@ class Thinking:
     level: str = ""
 
     @classmethod
-    def of(cls, think: bool | str | None) -> "Thinking":
+    def of(cls, think: bool | None, level: str) -> "Thinking":
         if think is None:
             return cls()
-        level = think if isinstance(think, str) else _DEFAULT_LEVEL if think else ""
-        return cls(is_set=True, on=bool(think), level=level)
+        return cls(is_set=True, on=think, level=(level or _DEFAULT_LEVEL) if think else "")
 
     def data(self) -> dict[str, Any]:
         return {"Think": self.on, "ThinkLevel": self.level, "IsThinkSet": self.is_set}
@@ -42,7 +41,7 @@ class OllamaTemplate:
     one. Raises InvalidTemplate, with the line, when ``source`` cannot be read.
     """
 
-    leaves_open: ClassVar = True
+    leaves_open: ClassVar[bool] = True
 
     def __init__(self, source: str, *, now: Callable[[], datetime] = datetime.now) -> None:
         self._read = _read(source)
@@ -58,7 +57,8 @@ class OllamaTemplate:
         *,
         tools: Sequence[Turn] | None = None,
         add_generation_prompt: bool = True,
-        enable_thinking: bool | str | None = None,
+        enable_thinking: bool | None = None,
+        reasoning_effort: str = "",
         **extra: Any,
     ) -> str:
         """The prompt for ``messages``. It ends with a last answer that was begun, when the template
@@ -66,7 +66,8 @@ class OllamaTemplate:
 
         Raises InvalidRequest when the template fails or costs too much.
         """
-        return self.execute(messages, tools or (), Thinking.of(enable_thinking))
+        thinking = Thinking.of(enable_thinking, reasoning_effort)
+        return self.execute(messages, tools or (), thinking)
 
     def execute(self, messages: Sequence[Turn], tools: Sequence[Turn], thinking: Thinking) -> str:
         """As :meth:`render`."""
@@ -81,8 +82,17 @@ class OllamaTemplate:
         }
         return self._read.template.execute(data | thinking.data(), self._now)
 
-    def insert(self, prompt: str, suffix: str, thinking: Thinking) -> str:
-        """The prompt for what belongs between ``prompt`` and ``suffix``."""
+    def insert(
+        self,
+        prompt: str,
+        suffix: str,
+        *,
+        enable_thinking: bool | None = None,
+        reasoning_effort: str = "",
+        **extra: Any,
+    ) -> str:
+        """The prompt for what belongs between ``prompt`` and ``suffix``. Raises InvalidRequest."""
+        thinking = Thinking.of(enable_thinking, reasoning_effort)
         data = {"Prompt": prompt, "Suffix": suffix, _RESPONSE: ""}
         return self._read.template.execute(data | thinking.data(), self._now)
 

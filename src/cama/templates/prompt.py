@@ -8,7 +8,13 @@ from cama.wire.requests import Message
 
 
 class Template(Protocol):
-    """What turns messages into a prompt. ``extra`` are variables that some templates know."""
+    """What turns messages into a prompt. ``extra`` are variables that some templates know.
+
+    ``leaves_open``: a last answer that was begun is left open without being asked.
+    """
+
+    @property
+    def leaves_open(self) -> bool: ...
 
     def render(
         self,
@@ -23,13 +29,18 @@ class Template(Protocol):
 def render_prompt(template: Template, messages: Sequence[Message], **extra: Any) -> str:
     """The prompt for the assistant's next message, or for the rest of a last one it began."""
     turns = [template_message(message) for message in messages]
-    if messages and messages[-1].role == "assistant" and messages[-1].content.strip():
+    if not template.leaves_open and _is_begun(messages):
         begun = template.render(turns, add_generation_prompt=False, **extra)
         content = messages[-1].content
         for text in (content, content.strip()):
             if text in begun:
                 return begun[: begun.rindex(text) + len(text)]
     return template.render(turns, **extra)
+
+
+def _is_begun(messages: Sequence[Message]) -> bool:
+    last = messages[-1] if messages else None
+    return last is not None and last.role == "assistant" and bool(last.content.strip())
 
 
 def template_message(message: Message) -> dict[str, Any]:

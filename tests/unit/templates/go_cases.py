@@ -37,5 +37,5 @@ def rendered(source: str, case: Mapping[str, Any]) -> str:
         level=case.get("think_level", ""),
     )
     if "suffix" in case:
-        return template.insert(case["prompt"], case["suffix"], thinking)
+        return template.insert(case["prompt"], case["suffix"])
     return template.execute(list(map(turn, case["messages"])), case.get("tools", []), thinking)

@@ -70,14 +70,14 @@ def test_numbers_in_arguments_are_those_of_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("think", "text"),
+    ("variables", "text"),
     [
-        (None, "false  false"),
-        (False, "false  true"),
-        (True, "true medium true"),
-        ("high", "true high true"),
+        ({}, "false  false"),
+        ({"enable_thinking": False}, "false  true"),
+        ({"enable_thinking": True}, "true medium true"),
+        ({"enable_thinking": True, "reasoning_effort": "high"}, "true high true"),
     ],
 )
-def test_templates_know_how_much_to_think(think: Any, text: str) -> None:
+def test_templates_know_how_much_to_think(variables: dict[str, Any], text: str) -> None:
     template = OllamaTemplate("{{ .Think }} {{ .ThinkLevel }} {{ .IsThinkSet }}{{ .Response }}")
-    assert template.render([{"role": "user", "content": "Hi"}], enable_thinking=think) == text
+    assert template.render([{"role": "user", "content": "Hi"}], **variables) == text

@@ -4,7 +4,7 @@ import pytest
 
 from cama.core.answer import ToolCall
 from cama.templates.jinja import ChatTemplate
-from cama.templates.plain import PlainTemplate
+from cama.templates.ollama import OllamaTemplate
 from cama.templates.prompt import render_prompt, template_message
 from cama.wire.requests import Message
 
@@ -83,4 +83,4 @@ def test_template_message_has_only_what_was_said() -> None:
     ],
 )
 def test_plain_template_strings_texts_together(messages: list[Message], text: str) -> None:
-    assert render_prompt(PlainTemplate(), messages) == text
+    assert render_prompt(OllamaTemplate("{{ .Prompt }}"), messages) == text

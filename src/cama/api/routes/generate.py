@@ -1,5 +1,7 @@
 """POST /api/generate: a prompt continued."""
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -11,6 +13,7 @@ from cama.api.services import services
 from cama.core.errors import InvalidRequest
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
+from cama.templates.ollama import OllamaTemplate
 from cama.wire.replies import GenerateReplies
 from cama.wire.requests import GenerateRequest, Message
 
@@ -23,12 +26,17 @@ async def generate(request: Request) -> Response:
         return job.load("generate")
     job.require("generate")
 
+    own = OllamaTemplate(body.template) if body.template else None
+    inserting = job.inserting(body.template) if body.suffix else None
+
     async def prompt(runner: Runner) -> Prompt:
         if body.raw:
             return raw_prompt(runner, body.prompt)
+        if inserting is not None:
+            return raw_prompt(runner, await asyncio.to_thread(inserting, body.prompt, body.suffix))
         rendered = await chat_prompt(
             runner,
-            job.template(runner),
+            own or job.template(runner),
             _messages(body, job.model),
             truncate=body.truncate,
             variables=job.variables,
@@ -41,7 +49,9 @@ async def generate(request: Request) -> Response:
 def _check(body: GenerateRequest) -> None:
     if body.raw and (body.template or body.system or body.context):
         raise InvalidRequest("raw mode does not support template, system, or context")
-    refuse_missing(body, images=body.images, suffix=body.suffix, template=body.template)
+    if body.suffix and (body.raw or body.context):
+        raise InvalidRequest("suffix goes with neither raw mode nor context")
+    refuse_missing(body, images=body.images)
 
 
 def _messages(body: GenerateRequest, model: StoredModel) -> list[Message]:
