@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from cama.api.adapters import adapter_facts
 from cama.api.facts import Facts
 from cama.api.services import Loaded
 from cama.api.templates import template_text
@@ -81,11 +82,12 @@ def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
         "template": template_text(model, facts),
         "system": ask.system or model.system,
     }
+    adapters = [adapter_facts(adapter) for adapter in model.adapters]
     messages = [{"role": m["role"], "content": m["content"]} for m in model.messages]
     return {
         **without_empty(optional),
         "details": details(model),
-        **without_empty({"messages": messages}),
+        **without_empty({"messages": messages, "adapters": adapters}),
         "model_info": info,
         **without_empty({"tensors": tensors}),
         "capabilities": facts.capabilities,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from cama.api.adapters import adapters_of
 from cama.api.answering import Answering
 from cama.api.facts import Facts, read_facts
 from cama.api.merging import merged
@@ -17,7 +18,7 @@ from cama.api.services import Services
 from cama.api.streaming import Answer
 from cama.api.templates import inserting_template, template_of, template_text
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
-from cama.core.generation import Chunk, Finish, Generation, choices
+from cama.core.generation import Adapters, Chunk, Finish, Generation, choices
 from cama.core.model import ModelSpec
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
@@ -46,11 +47,6 @@ def refuse_missing(body: Common, **fields: Any) -> None:
             raise Unsupported(f"{name} is not supported by this version of Cama", field=name)
 
 
-def refuse_adapters(model: StoredModel) -> None:
-    if model.adapters:
-        raise Unsupported("adapters are not supported by this version of Cama")
-
-
 def model_spec(model: StoredModel, options: Options, settings: Settings) -> ModelSpec:
     """How to load ``model`` for a request with ``options``."""
     return ModelSpec(
@@ -69,6 +65,7 @@ class Job:
     services: Services
     body: Common
     model: StoredModel
+    adapters: Adapters
     facts: Facts
     dialect: Dialect
     answering: Answering
@@ -81,11 +78,13 @@ class Job:
         """Find the model. Raises the errors of names and files."""
         arrived = time.perf_counter()
         model = await find(services.store, body.model, wording)
+        adapters = await adapters_of(services.store, body, model)
         facts = await asyncio.to_thread(read_facts, model.path)
         return cls(
             services=services,
             body=body,
             model=model,
+            adapters=adapters,
             facts=facts,
             dialect=dialect,
             answering=Answering.of(body, model, template_text(model, facts)),
@@ -97,7 +96,6 @@ class Job:
         if self.facts.is_embedding:
             raise Unsupported(f'"{self.body.model}" does not support {verb}')
         self.answering.check(self.body.model, self.model)
-        refuse_adapters(self.model)
 
     def template(self, runner: Runner) -> Template:
         return template_of(self.model, self.facts, runner.info)
@@ -225,6 +223,7 @@ class Job:
             truncate=self.body.truncate,
             shift=self.body.shift,
             add_special=prompt.add_special,
+            adapters=self.adapters,
             constraint=self.answering.constraint(prompt.text),
             visible=self.answering.visible,
             logprobs=_logprobs(self.body),

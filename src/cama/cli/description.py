@@ -23,6 +23,7 @@ def describe(facts: Mapping[str, Any], *, verbose: bool = False) -> str:
         ("Projector", _projector(mapping(facts, "projector_info"))),
         ("Parameters", _parameters(text(facts, "parameters"))),
     ]
+    sections += [("Adapter", _adapter(adapter)) for adapter in objects(facts, "adapters")]
     if verbose:
         sections.append(("Metadata", _metadata(mapping(facts, "model_info"))))
         sections.append(("Tensors", _tensors(objects(facts, "tensors"))))
@@ -44,6 +45,18 @@ def _model(facts: Mapping[str, Any]) -> Rows:
         ("embedding length", integer(info, f"{architecture}.embedding_length")),
         ("quantization", text(details, "quantization_level")),
         ("requires", text(facts, "requires")),
+    )
+
+
+def _adapter(facts: Mapping[str, Any]) -> Rows:
+    parameters = integer(facts, "parameter_count")
+    alpha = facts.get("alpha")
+    return _present(
+        ("type", text(facts, "type")),
+        ("rank", integer(facts, "rank")),
+        ("alpha", f"{alpha:g}" if isinstance(alpha, float) else ""),
+        ("parameters", human.count(parameters) if parameters else ""),
+        ("digest", text(facts, "digest").removeprefix("sha256:")[:12]),
     )
 
 

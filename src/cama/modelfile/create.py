@@ -63,6 +63,8 @@ def create_from_recipe(store: Store, name: str, recipe: Recipe, status: Status) 
     files = [_open(path, status) for path in (*named_files, *recipe.files)]
     adapters = [_open_adapter(path, status) for path in recipe.adapters]
     _check_parts(base, files)
+    if adapters:
+        _check_adapters(_architecture(base, files), adapters)
     with storing(store.root), store.staging() as staging:
         layers = _Layers(staging, status, base)
         for weights in (*files, *adapters):
@@ -110,6 +112,20 @@ def _check_parts(base: Base | None, files: Sequence[Weights]) -> None:
         raise UnsupportedModel("a model can have only one file of weights")
     if n_models == 0:
         raise InvalidModelfile("no FROM names a model: there are only adapters and projectors")
+
+
+def _architecture(base: Base | None, files: Sequence[Weights]) -> str:
+    return read_facts(base.model.path).architecture if base else _model_of(files).architecture
+
+
+def _check_adapters(architecture: str, adapters: Sequence[Weights]) -> None:
+    for weights in adapters:
+        if weights.facts.architecture != architecture:
+            raise InvalidModelfile(
+                f"{weights.path} is an adapter for {weights.facts.architecture}, "
+                f"but the model is {architecture}",
+                path=str(weights.path),
+            )
 
 
 class _Layers:

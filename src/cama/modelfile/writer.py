@@ -24,8 +24,8 @@ def write_modelfile(model: StoredModel) -> str:
 
 def _commands(model: StoredModel) -> Iterator[Command]:
     yield Command("from", str(model.path))
-    for path in model.adapters:
-        yield Command("adapter", str(path))
+    for adapter in model.adapters:
+        yield Command("adapter", str(adapter.path))
     for path in model.projectors:
         yield Command("from", str(path))
     texts = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cama.core.errors import InvalidModelFile, UnsupportedModel
+from cama.core.generation import Adapter
 from cama.store.blobs import Blobs
 from cama.store.facts import Facts
 from cama.store.json_text import decode_object, decode_objects
@@ -41,7 +42,7 @@ class StoredModel:
     params: dict[str, Any]
     messages: list[dict[str, Any]]
     licenses: tuple[str, ...] = ()
-    adapters: tuple[Path, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
     projectors: tuple[Path, ...] = ()
     config: Mapping[str, Any]
     is_file: bool = False
@@ -123,7 +124,10 @@ def stored_model(
         params=copy.deepcopy(has.params),
         messages=copy.deepcopy(has.messages),
         licenses=has.licenses,
-        adapters=_paths(manifest, MediaType.ADAPTER, blobs),
+        adapters=tuple(
+            Adapter(path=blobs.path(layer.digest), digest=layer.digest)
+            for layer in manifest.of_type(MediaType.ADAPTER)
+        ),
         projectors=_paths(manifest, MediaType.PROJECTOR, blobs),
         config=copy.deepcopy(has.config),
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from cama.core.errors import CamaError, ModelNotFound, Unsupported, UnsupportedModel
+from cama.core.generation import Adapter
 from cama.core.settings import Settings
 from cama.store.blobs import Blobs
 from cama.store.bundled import FOLDER as BUNDLED
@@ -83,6 +84,15 @@ class Store:
             if (ours := find_bundled(name, self.bundled)) is not None:
                 return ours
         raise _not_found(name)
+
+    def adapters(self, name: str) -> tuple[Adapter, ...]:
+        """Those of a model in the store; what only a path or a folder of ``search`` has is none.
+
+        Raises InvalidModelName, ModelNotFound, InvalidModelFile, UnsupportedModel, StoreError, and
+        Unsupported for a bundled model.
+        """
+        with storing(self.root):
+            return self._load(self._existing(name), check=True).adapters
 
     def manifest(self, name: str) -> tuple[ModelName, Manifest]:
         """The existing spelling of a name, and its manifest.

@@ -10,6 +10,7 @@ from cama.core.duration import parse_keep_alive
 from cama.core.errors import InvalidRequest
 from cama.core.generation import Constraint
 from cama.core.priority import PRIORITIES, Priority
+from cama.wire.adapters import AdapterChoice, read_adapters
 from cama.wire.decode import Fields
 from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
 
@@ -68,13 +69,14 @@ def _tool_call(body: Fields) -> ToolCall:
 class ModelRequest:
     """What loads a model. ``keep_alive`` is in seconds, None when it was not given.
 
-    ``priority`` is Cama's own.
+    ``priority`` and ``adapters`` are Cama's own; None means the model's own adapters.
     """
 
     model: str
     keep_alive: float | None
     options: Mapping[str, Any]
     priority: Priority = "interactive"
+    adapters: tuple[AdapterChoice, ...] | None = None
 
 
 def _model_request(body: Fields) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def _model_request(body: Fields) -> dict[str, Any]:
         "keep_alive": _keep_alive(body),
         "options": body.object("options"),
         "priority": _priority(body.text("priority")),
+        "adapters": read_adapters(body.any("adapters")),
     }
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cama.core.generation import Adapter
 from cama.modelfile.parser import Command, Modelfile, parse_modelfile
 from cama.modelfile.writer import format_modelfile, quote, write_modelfile
 from cama.store.models import StoredModel
@@ -79,7 +80,7 @@ def test_write_modelfile_of_a_model() -> None:
             {"role": "tool", "content": "result"},
         ],
         licenses=("MIT",),
-        adapters=(Path("/s/blobs/sha256-1"),),
+        adapters=(Adapter(path=Path("/s/blobs/sha256-1"), digest="sha256:1"),),
         projectors=(Path("/s/blobs/sha256-2"),),
         config={"renderer": "qwen3", "parser": "", "requires": 3},
     )

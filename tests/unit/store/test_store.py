@@ -63,7 +63,7 @@ def test_store_get_reads_a_model_of_ollamas(
     assert model.params == {"stop": ["x"], "temperature": 0.5}
     assert model.messages == [{"role": "user", "content": "hi"}]
     assert model.licenses == ("MIT", "and more")
-    assert [path.read_bytes() for path in model.adapters] == [b"GGUF lora"]
+    assert [one.path.read_bytes() for one in model.adapters] == [b"GGUF lora"]
     assert [path.read_bytes() for path in model.projectors] == [b"GGUF eyes"]
     assert model.config["os"] == "linux"
     assert not model.is_file

@@ -8,8 +8,9 @@ from typing import TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cama.api.adapters import refuse_adapters
 from cama.api.body import read
-from cama.api.jobs import model_spec, refuse_adapters
+from cama.api.jobs import model_spec
 from cama.api.names import EMBED, EMBEDDINGS, Wording, find
 from cama.api.services import services
 from cama.api.streaming import Answer
@@ -83,7 +84,7 @@ async def _answer(
     """Do ``work`` with a runner; ``reply`` also gets the seconds in all and those of the load."""
     has, arrived = services(request), time.perf_counter()
     model = await find(has.store, body.model, wording)
-    refuse_adapters(model)
+    refuse_adapters(body, model)
 
     async def replies() -> AsyncGenerator[Reply, None]:
         options = Options.merge(model.params, body.options)
