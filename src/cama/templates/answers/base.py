@@ -53,7 +53,7 @@ class CallFormat(Protocol):
 
     ``opens`` and ``closes`` are the marks. A format without ``closes`` ends where its brackets
     balance outside of ``quotes``; one that ``is_bare`` has no marks but its first characters, which
-    count only where nothing was said before.
+    count only where nothing was said before. ``marks`` are those inside of blocks.
     """
 
     @property
@@ -64,6 +64,8 @@ class CallFormat(Protocol):
     def quotes(self) -> str: ...
     @property
     def is_bare(self) -> bool: ...
+    @property
+    def marks(self) -> tuple[str, ...]: ...
 
     def read(self, body: str, tools: Tools) -> Sequence[Call]:
         """The calls in what stands between the marks. Raises Incomplete and Malformed.

@@ -75,6 +75,7 @@ def _invocations(block: str, prefix: str, string: str) -> XmlCalls:
         ),
         ends=f"</{prefix}parameter>",
         is_single=False,
+        marks=(prefix,),
     )
 
 
@@ -89,6 +90,7 @@ _GLM = XmlCalls(
     ),
     tail=re.compile(r"\Z"),
     written=("{name}\n", "<arg_key>{key}</arg_key>\n<arg_value>", ""),
+    marks=("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"),
     ends="</arg_value>",
 )
 

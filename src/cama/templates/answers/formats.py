@@ -62,9 +62,8 @@ class TaggedFormat:
     @property
     def marks(self) -> tuple[str, ...]:
         tags = (self.tags.open.strip(), self.tags.close) if self.tags else ()
-        inside = (mark for form in self.forms for mark in (*form.opens, *form.closes))
-        more = (mark for form in self.forms for mark in getattr(form, "marks", ()))
-        return tuple(dict.fromkeys((*tags, *inside, *more, *self.noise)))
+        calls = (m for form in self.forms for m in (*form.opens, *form.closes, *form.marks))
+        return tuple(dict.fromkeys((*tags, *calls, *self.noise)))
 
     @property
     def thinks(self) -> bool:

@@ -28,6 +28,10 @@ class GemmaCalls:
     quotes: str = ""
     is_bare: bool = False
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return (self.quote,)
+
     def read(self, body: str, tools: Tools) -> Sequence[Call]:
         source = Literals(body, self.quote)
         source.need("call:")

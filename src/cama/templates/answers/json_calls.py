@@ -1,6 +1,7 @@
 """Calls that are JSON: objects with a name and arguments, alone or in a list."""
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from cama.templates.answers.lark import CALL_ID, Grammar, Tools, literal, repeat
 from cama.wire.decode import is_deeper
 
 MAX_DEPTH = 100
+_MAX_ESCAPE = len(r"\ud83d\ude00")
 
 _ARGUMENTS = ("arguments", "parameters", "args")
 _NAMES = ("name", "tool_name")
@@ -31,7 +33,10 @@ def json_at(text: str, start: int) -> tuple[Any, int]:
     try:
         value, end = _DECODER.raw_decode(text, start)
     except json.JSONDecodeError as error:
-        is_open = error.msg.startswith("Unterminated") or error.pos >= len(text.rstrip())
+        # the decoder calls an escape at the very end invalid, not unterminated
+        n_missing = _MAX_ESCAPE if error.msg.startswith("Invalid \\") else 0
+        is_cut = error.pos >= len(text.rstrip()) - n_missing
+        is_open = is_cut or error.msg.startswith("Unterminated")
         raise (Incomplete if is_open else Malformed) from error
     except (ValueError, RecursionError) as error:
         raise Malformed from error
@@ -64,7 +69,14 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(digits)
+    return number
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +101,7 @@ class JsonCalls:
     id_last: str = ""
     before: str = ""
     after: str = ""
+    marks: tuple[str, ...] = ()
 
     def read(self, body: str, tools: Tools) -> Sequence[Call]:
         value = load_json(_unfenced(body))

@@ -10,7 +10,7 @@ Tools = Mapping[str, Mapping[str, Any]]
 
 CALL_ID = "CALL_ID: /[a-zA-Z0-9]{9}/"
 
-MAX_DEPTH = 16
+MAX_DEPTH = 4
 """Levels of a schema that are spelled out in rules of a family's own notation."""
 
 
@@ -61,4 +61,14 @@ def is_text(schema: Mapping[str, Any]) -> bool:
 def within(schema: Any, root: Mapping[str, Any]) -> dict[str, Any]:
     """A part of the schema ``root`` that still finds the definitions it refers to."""
     part = schema if isinstance(schema, dict) else {}
-    return {**{key: root[key] for key in ("$defs", "definitions") if key in root}, **part}
+    definitions = {key: root[key] for key in _DEFINITIONS if key in root}
+    match part.get("$ref"):
+        case str(name):
+            where, _, name = name.removeprefix("#/").partition("/")
+            found = definitions.get(where)
+            known = found.get(name) if isinstance(found, dict) else None
+            part = known if isinstance(known, dict) else part
+    return {**definitions, **part}
+
+
+_DEFINITIONS = ("$defs", "definitions")

@@ -17,6 +17,7 @@ class PythonicCalls:
     closes: tuple[str, ...] = ()
     is_bare: bool = False
     quotes: str = "\"'"
+    marks: tuple[str, ...] = ()
 
     def read(self, body: str, tools: Tools) -> Sequence[Call]:
         source = Literals(body)

@@ -10,12 +10,13 @@ from cama.templates.answers.base import Call, CallFormat, Incomplete, Malformed
 from cama.templates.answers.lark import Tools
 from cama.templates.answers.marks import HELD_SPACE, Balance, Marks, space_before
 
-MAX_TRIES = 32
-"""Places where a block of calls may end that are tried; a value may hold the mark of its end."""
+MAX_WORK = 1 << 25
+"""Characters that are read to find the end of a block: its values may hold the mark of its end."""
 
 MAX_BLOCK = 1 << 22
 """Characters of a block of calls; a longer one is text."""
 
+_BETWEEN_CALLS = "; \n\t\r"
 _ID_CHARACTERS = string.ascii_lowercase + string.digits
 
 
@@ -63,7 +64,7 @@ class Block:
         self._mark = mark
         self._parts: list[str] = []
         self._length = 0
-        self._tries = 0
+        self._work = 0
         self._tail = ""
         self._closes = Marks(form.closes)
         self._balance = None if form.closes else Balance(form.quotes)
@@ -76,12 +77,12 @@ class Block:
         for end, after in self._ends(text):
             if before + after > MAX_BLOCK:
                 break
-            self._tries += 1
+            self._work += before + end
             whole = "".join(self._parts)
             try:
                 skipped, calls = self._read(whole[: before + end])
             except Incomplete:
-                if self._tries < MAX_TRIES:
+                if self._work < MAX_WORK:
                     continue
             except Malformed:
                 pass
@@ -215,7 +216,7 @@ class TaggedAnswer:
     def _first(self, text: str) -> str | None:
         """Nothing was said yet: a call may stand without marks."""
         text = self._taken(text)
-        body = text.lstrip()
+        body = text.lstrip(_BETWEEN_CALLS if self._out.n_calls else None)
         lead = text[: len(text) - len(body)]
         if self._bare and len(lead) <= HELD_SPACE:
             for mark, form in self._bare.items():

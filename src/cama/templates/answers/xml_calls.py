@@ -31,6 +31,7 @@ class XmlCalls:
     of them, with ``key``, ``value`` and perhaps ``string`` (whether the value is a text); ``tail``
     what is behind. ``written`` are head, argument up to its value, and tail, with {name}, {key} and
     {string} in them; ``ends`` is what ends a value. ``is_single``: one call in each block.
+    ``marks`` are those inside of blocks that are tokens.
     """
 
     opens: tuple[str, ...]
@@ -42,6 +43,7 @@ class XmlCalls:
     ends: str
     behind: str = "\n"
     is_single: bool = True
+    marks: tuple[str, ...] = ()
     quotes: str = ""
     is_bare: bool = False
 
