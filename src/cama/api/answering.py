@@ -35,7 +35,7 @@ class Answering:
 
     @classmethod
     def of(cls, body: Common, model: StoredModel, template: str | None) -> "Answering":
-        """``template`` is the text of the model's. A raw prompt has an answer of nothing but text."""
+        """``template`` is the text of the model's own; a raw prompt is answered with plain text."""
         parser = model.config.get("parser")
         own = answer_format(template or "", parser if isinstance(parser, str) else "")
         match body:
