@@ -50,9 +50,9 @@ def made(tiny_model: Callable[..., Path], request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.fixture(params=toys.NATIVE)
-def reference(shared_data: Path, request: pytest.FixtureRequest) -> Iterator[Pair]:
+def reference(toy_file: Callable[[str], Path], request: pytest.FixtureRequest) -> Iterator[Pair]:
     toy = replace(toys.NATIVE[request.param], n_ctx=256)
-    yield from _open(toys.path(shared_data, request.param), toy.load())
+    yield from _open(toy_file(request.param), toy.load())
 
 
 def _ids(n: int, seed: int = 0) -> list[int]:
@@ -61,7 +61,13 @@ def _ids(n: int, seed: int = 0) -> list[int]:
 
 def _same(pair: Pair, *spans: tuple[int, int, Sequence[int], int]) -> None:
     """One plan through both engines; every wanted row must be equal."""
-    plan = Plan(tuple(Span(SeqId(seq), *rest) for seq, *rest in spans))  # type: ignore[arg-type]
+    n_vocab = pair[0].info.n_vocab
+    plan = Plan(
+        tuple(
+            Span(SeqId(seq), start, [token % n_vocab for token in tokens], n_outputs)
+            for seq, start, tokens, n_outputs in spans
+        )
+    )
     native, llama = (engine.forward(plan) for engine in pair)
     assert np.isfinite(native).all()
     assert native.std() > 0.01

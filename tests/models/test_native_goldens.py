@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cama.core.errors import UnsupportedModel
+from cama.core.errors import LoadFailed, UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.base import Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
@@ -25,15 +25,15 @@ SEQ = SeqId(0)
 EXACT = LoadOptions(n_threads=1, cache_type="f32")
 
 
-def _open(folder: Path, name: str) -> tuple[NativeEngine, dict[str, Any]]:
-    load = toys.NATIVE[name].load("f32")
-    engine = NativeEngine.open(toys.path(folder, name), load, "test", lambda _: None)
-    return engine, toys.golden(folder, name)
+def _open(file: Path, name: str) -> NativeEngine:
+    return NativeEngine.open(file, toys.NATIVE[name].load("f32"), "test", lambda _: None)
 
 
 @pytest.mark.parametrize("name", toys.NATIVE)
-def test_logits_equal_the_reference(shared_data: Path, name: str) -> None:
-    engine, golden = _open(shared_data, name)
+def test_logits_equal_the_reference(
+    shared_data: Path, toy_file: Callable[[str], Path], name: str
+) -> None:
+    engine, golden = _open(toy_file(name), name), toys.golden(shared_data, name)
     ids, tolerance = golden["ids"], toys.NATIVE[name].tolerance
     rows = np.concatenate(  # in three passes, so that windows and states go on where they were
         [
@@ -49,8 +49,10 @@ def test_logits_equal_the_reference(shared_data: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", toys.NATIVE)
-def test_greedy_ids_equal_the_reference(shared_data: Path, name: str) -> None:
-    engine, golden = _open(shared_data, name)
+def test_greedy_ids_equal_the_reference(
+    shared_data: Path, toy_file: Callable[[str], Path], name: str
+) -> None:
+    engine, golden = _open(toy_file(name), name), toys.golden(shared_data, name)
     tokens = list(golden["ids"])
     start = 0
     for _ in golden["libllama"]["greedy_16"]:
@@ -70,6 +72,8 @@ def test_every_reference_model_that_the_native_engine_takes_is_in_the_table(
             NativeEngine.open(file, EXACT, "test", lambda _: None).close()
         except UnsupportedModel:
             continue
+        except LoadFailed:  # it has no vocabulary, which comes last
+            pass
         taken.add(file.stem)
     assert taken == set(toys.NATIVE)
 

@@ -87,11 +87,11 @@ def slice_of(x: Tensor, index: int) -> Tensor:
     return view(graph_of(x), x, (x.shape[0], x.shape[2], 1), (plane, plane), index * row)
 
 
-def plane_of(x: Tensor, index: int) -> Tensor:
-    """x[:, :, index] of a tensor [n, m, k] -> [n, m], a window."""
-    check(0 <= index < x.shape[2] and x.shape[3] == 1, f"plane {index}", x)
+def planes_of(x: Tensor, first: int, n: int = 1) -> Tensor:
+    """Planes ``first`` ... ``first`` + n - 1 (ne2) of x, as a window of three dimensions."""
+    check(0 <= first and first + n <= x.shape[2] and x.shape[3] == 1, f"planes {first} + {n}", x)
     _, row, plane = _strides(x)
-    return view(graph_of(x), x, (x.shape[0], x.shape[1], 1), (row, plane), index * plane)
+    return view(graph_of(x), x, (x.shape[0], x.shape[1], n), (row, plane), first * plane)
 
 
 def split(x: Tensor, first: int, n: int, count: int) -> Tensor:

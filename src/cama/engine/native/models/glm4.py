@@ -8,14 +8,15 @@ from cama.engine.native import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Config(nn.DecoderConfig):
-    sections: int = nn.gguf("rope.dimension_sections", default=0, by_layer=True)
+    sections: tuple[int, ...] = nn.gguf("rope.dimension_sections", default=())
 
     @property
     def refusals(self) -> dict[str, bool]:
-        return super().refusals | {"positions in sections": self.sections > 0}
+        return super().refusals | {"positions in sections": any(self.sections[:2])}
 
 
 class Block(nn.SandwichBlock):
+    attention: nn.Attention
     mlp: nn.FusedMLP
 
 

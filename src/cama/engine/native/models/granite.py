@@ -27,6 +27,7 @@ class Config(nn.MoEConfig):
 
 class Block(nn.Block):
     config: Config
+    attention: nn.Attention
     mlp: nn.GatedMLP | nn.SharedMoE
 
     def __call__(self, x: Tensor, at: nn.Place) -> Tensor:

@@ -7,6 +7,7 @@ from cama.ggml.tensor import Tensor
 
 
 class Block(nn.Block):
+    attention: nn.Attention
     mlp: nn.GatedMLP | nn.MoE
 
 

@@ -27,6 +27,7 @@ class MoE(nn.MoE):
 
 
 class Block(nn.Block):
+    attention: nn.Attention
     mlp: MoE
 
 

@@ -4,6 +4,7 @@ from cama.engine.native.nn.attention import (
     QKV,
     Attention,
     FusedQKV,
+    Mixer,
     NormedAttention,
     ScaledQueryAttention,
     attend,
@@ -25,9 +26,11 @@ from cama.engine.native.nn.layers import (
     Unused,
     Vector,
 )
+from cama.engine.native.nn.mla import CompressedAttention, ExpandedAttention, MLAConfig
 from cama.engine.native.nn.mlp import MLP, FusedMLP, GatedMLP, GeluMLP, SharedMLP
-from cama.engine.native.nn.module import Group, Module, Weights, tied
+from cama.engine.native.nn.module import Group, Module, Weights, present, tied
 from cama.engine.native.nn.moe import (
+    FusedGatedExperts,
     GatedExperts,
     Gating,
     MoE,
@@ -39,6 +42,7 @@ from cama.engine.native.nn.moe import (
     add_up,
     rows,
 )
+from cama.engine.native.nn.per_layer import PerLayerGate, PerLayerInputs
 from cama.engine.native.nn.positions import (
     RopeFactors,
     SectionedConfig,
@@ -63,11 +67,14 @@ __all__ = [
     "BaseConfig",
     "Bias",
     "Block",
+    "CompressedAttention",
     "Decoder",
     "DecoderConfig",
     "DenseBlock",
     "Embedding",
+    "ExpandedAttention",
     "Experts",
+    "FusedGatedExperts",
     "FusedMLP",
     "FusedQKV",
     "GatedExperts",
@@ -78,12 +85,16 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "MLAConfig",
+    "Mixer",
     "MoE",
     "MoEConfig",
     "Module",
     "NoRotation",
     "NormedAttention",
     "OfPositions",
+    "PerLayerGate",
+    "PerLayerInputs",
     "Place",
     "RMSNorm",
     "RopeFactors",
@@ -112,6 +123,7 @@ __all__ = [
     "gguf",
     "heads",
     "look_up",
+    "present",
     "rows",
     "soft_cap",
     "tied",

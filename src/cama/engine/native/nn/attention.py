@@ -1,5 +1,7 @@
 """Attention over grouped heads."""
 
+from abc import ABC, abstractmethod
+
 from cama.engine.native.kvcache.storage import LayerCache
 from cama.engine.native.nn.decoder_config import DecoderConfig
 from cama.engine.native.nn.layers import Linear, RMSNorm
@@ -76,7 +78,14 @@ class FusedQKV(Group):
         return q, k, ops.split(y, n_q + n_k, c.value_dim, c.n_head_kv)
 
 
-class Attention(Group):
+class Mixer(Group, ABC):
+    """What a block computes of a token and those before it."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, at: Place) -> Tensor: ...
+
+
+class Attention(Mixer):
     """Grouped-query attention with rotary positions."""
 
     config: DecoderConfig

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cama.engine.native.kvcache.layout import CacheLayout
-from cama.engine.native.nn.attention import Attention
+from cama.engine.native.nn.attention import Attention, Mixer
 from cama.engine.native.nn.decoder_config import DecoderConfig
 from cama.engine.native.nn.layers import Embedding, LayerNorm, Linear, RMSNorm
 from cama.engine.native.nn.mlp import MLP, GatedMLP
@@ -29,7 +29,7 @@ class Block(Layer):
     """x += attention(norm(x)); x += mlp(norm(x))."""
 
     attn_norm: RMSNorm
-    attention: Attention
+    attention: Mixer
     ffn_norm: RMSNorm
     mlp: MLP
 
@@ -39,6 +39,7 @@ class Block(Layer):
 
 
 class DenseBlock(Block):
+    attention: Attention
     mlp: GatedMLP
 
 
@@ -46,7 +47,7 @@ class SandwichBlock(Layer):
     """x += norm(attention(norm(x))); x += norm(mlp(norm(x)))."""
 
     attn_norm: RMSNorm
-    attention: Attention
+    attention: Mixer
     post_attention_norm: RMSNorm
     ffn_norm: RMSNorm
     mlp: MLP

@@ -8,11 +8,13 @@ of ``X | Y`` the first is taken whose tensors the file has.
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol, Self, Union, get_args, get_origin, get_type_hints
+from typing import Any, Protocol, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cama.core.errors import InvalidModelFile
 from cama.engine.native.nn.config import BaseConfig
 from cama.ggml.tensor import Tensor
+
+T = TypeVar("T")
 
 
 class Weights(Protocol):
@@ -31,6 +33,13 @@ def require(weights: Weights, name: str) -> Tensor:
     if tensor is None:
         raise InvalidModelFile(f"the model has no tensor {name}", field=f"tensor[{name}]")
     return tensor
+
+
+def present(piece: T | None) -> T:
+    """A piece that may be absent, where the computation cannot do without."""
+    if piece is None:
+        raise InvalidModelFile("the model lacks a tensor of one of its layers", field="tensor")
+    return piece
 
 
 class Leaf(ABC):

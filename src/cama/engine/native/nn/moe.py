@@ -42,7 +42,6 @@ class Routing:
 class MoEConfig(DecoderConfig):
     """A decoder with experts, whose routing a subclass says or reads."""
 
-    gating: ClassVar[Gating] = Gating.SOFTMAX
     normalises: ClassVar[bool] = True
 
     n_expert: int = gguf("expert_count", default=0)
@@ -50,6 +49,10 @@ class MoEConfig(DecoderConfig):
     n_expert_group: int = gguf("expert_group_count", default=0)
     n_expert_group_used: int = gguf("expert_group_used_count", default=0)
     expert_scale: float = gguf("expert_weights_scale", default=0.0)
+
+    @property
+    def gating(self) -> Gating:
+        return Gating.SOFTMAX
 
     @property
     def routing(self) -> Routing:
@@ -92,13 +95,17 @@ class Router(Group):
         routing = self.config.routing
         logits = self.ffn_gate_inp(x)
         probabilities = _gate(logits, routing.gating)
-        scores = probabilities
+        scores = self.scores(logits, probabilities)
         if self.exp_probs_b is not None:
             scores = scores + self.exp_probs_b.weight
         if routing.n_group > 1:
             scores = _best_groups(scores, routing)
         chosen = ops.top_k(scores, routing.n_used)
         return chosen, _weigh(probabilities, chosen, routing)
+
+    def scores(self, logits: Tensor, probabilities: Tensor) -> Tensor:
+        """What experts are chosen by."""
+        return probabilities
 
 
 def _gate(logits: Tensor, gating: Gating) -> Tensor:
@@ -138,6 +145,8 @@ def _weigh(probabilities: Tensor, chosen: Tensor, routing: Routing) -> Tensor:
 class GatedExperts(Group):
     """down(silu(gate(x)) · up(x)) in each chosen expert."""
 
+    gated = staticmethod(ops.swiglu)
+
     ffn_gate_exps: Experts
     ffn_up_exps: Experts
     ffn_down_exps: Experts
@@ -145,7 +154,21 @@ class GatedExperts(Group):
     def __call__(self, x: Tensor, chosen: Tensor) -> Tensor:
         """x [n_embd, 1 or k, n_tokens] -> [n_embd, k, n_tokens]."""
         up = self.ffn_up_exps(x, chosen)
-        return self.ffn_down_exps(ops.swiglu(self.ffn_gate_exps(x, chosen), up), chosen)
+        return self.ffn_down_exps(self.gated(self.ffn_gate_exps(x, chosen), up), chosen)
+
+
+class FusedGatedExperts(Group):
+    """The same from one weight, whose first rows are the gate's."""
+
+    gated = staticmethod(ops.swiglu)
+    ffn_gate_up_exps: Experts
+    ffn_down_exps: Experts
+
+    def __call__(self, x: Tensor, chosen: Tensor) -> Tensor:
+        """x [n_embd, 1 or k, n_tokens] -> [n_embd, k, n_tokens]."""
+        both = self.ffn_gate_up_exps(x, chosen)
+        n = both.shape[0] // 2
+        return self.ffn_down_exps(self.gated(ops.part(both, 0, n), ops.part(both, n, n)), chosen)
 
 
 def add_up(x: Tensor) -> Tensor:
@@ -167,9 +190,12 @@ class MoE(MLP):
     """The weighted sum of the chosen experts."""
 
     router: Router
-    experts: GatedExperts
+    experts: GatedExperts | FusedGatedExperts
 
     def __call__(self, x: Tensor) -> Tensor:
+        return self.mix(x)
+
+    def mix(self, x: Tensor) -> Tensor:
         chosen, weights = self.router(x)
         return add_up(self.experts(rows(x), chosen) * weights)
 
@@ -180,5 +206,5 @@ class SharedMoE(MoE):
     shared: SharedMLP | None
 
     def __call__(self, x: Tensor) -> Tensor:
-        mixed = super().__call__(x)
+        mixed = self.mix(x)
         return mixed if self.shared is None else mixed + self.shared(x)

@@ -43,6 +43,8 @@ class Place:
     kv: LayerCache
     rotate: Rotation
     is_last: bool
+    beside: Tensor | None = None
+    """An input of this layer's own, in models that have such."""
 
     def wanted(self, x: Tensor) -> Tensor:
         """What later layers need of x [n, n_tokens]: in the last one only the rows of outputs."""
