@@ -395,10 +395,10 @@ async def test_generate_uses_the_files_template_where_it_can_do_more(
 ) -> None:
     write(store, tmp_path, "tooled", {"tokenizer.chat_template": TOOLED})
     create("gone", "TEMPLATE <{{ .Prompt }}>", base="tooled")
-    create("here", "TEMPLATE <{{ .Tools }}{{ .Prompt }}>", base="tooled")
+    create("here", "TEMPLATE {{ if .Tools }}T{{ end }}<{{ .Prompt }}>", base="tooled")
     await ask(api, model="gone")
     await ask(api, model="here")
-    assert [generation.prompt for generation in runner.generations] == ["Hi!", "<[]Hi>"]
+    assert [generation.prompt for generation in runner.generations] == ["Hi!", "<Hi>"]
 
 
 async def test_generate_uses_the_template_of_the_request(

@@ -172,6 +172,28 @@ async def test_show_tells_what_a_model_can_do(
     assert (await show(api, model))["capabilities"] == [capability]
 
 
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("{{ .Prompt }}", ["completion"]),
+        ("{{ .Suffix }}{{ .Prompt }}", ["completion", "insert"]),
+        ("{{ .Tools }}{{ .Messages }}", ["completion", "tools"]),
+        (
+            "{{ range .Messages }}{{ if .Thinking }}<hm>{{ .Thinking }}</hm>{{ end }}{{ end }}",
+            ["completion", "thinking"],
+        ),
+        ("{{ range .Messages }}{{ .Thinking }}{{ end }}", ["completion"]),
+    ],
+)
+async def test_show_tells_what_a_template_has_a_place_for(
+    api: httpx.AsyncClient, create: Create, template: str, names: list[str]
+) -> None:
+    create("able", f"TEMPLATE {template}", base="base")
+    answer = await show(api, "able")
+    assert answer["capabilities"] == names
+    assert answer["template"] == template
+
+
 async def test_show_accepts_the_old_key(api: httpx.AsyncClient) -> None:
     assert (await api.post("/api/show", json={"name": "chatty"})).status_code == 200
 

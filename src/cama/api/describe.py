@@ -8,7 +8,7 @@ from typing import Any
 from cama.api.adapters import adapter_facts
 from cama.api.facts import Facts
 from cama.api.services import Loaded
-from cama.api.templates import template_text
+from cama.api.templates import capability_names, template_text
 from cama.core.errors import InvalidModelFile
 from cama.gguf import GGUFFile
 from cama.modelfile.writer import write_modelfile
@@ -90,7 +90,7 @@ def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
         **without_empty({"messages": messages, "adapters": adapters}),
         "model_info": info,
         **without_empty({"tensors": tensors}),
-        "capabilities": facts.capabilities,
+        "capabilities": capability_names(model, facts),
         "modified_at": local_timestamp(model.modified_at),
     }
 

@@ -16,10 +16,6 @@ class Facts:
     chat_template: str | None
     is_embedding: bool
 
-    @property
-    def capabilities(self) -> list[str]:
-        return ["embedding"] if self.is_embedding else ["completion"]
-
 
 def read_facts(path: Path) -> Facts:
     """Facts of the file at ``path``; read once as long as it does not change."""

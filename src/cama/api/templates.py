@@ -1,7 +1,7 @@
 """Which template makes a model's prompts."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from cama.api.facts import Facts
@@ -28,12 +28,13 @@ class Choice:
 
     language: Language
     source: str | None
+    parser: str = ""
     reason: str = ""
     missing: str = ""
 
     @property
     def can(self) -> Capabilities:
-        return capabilities(self.language, self.source or "")
+        return capabilities(self.language, self.source or "", self.parser)
 
 
 def choose(model: StoredModel, facts: Facts) -> Choice:
@@ -42,22 +43,16 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
     That of the Modelfile counts, unless the file's has a place for more of what a model can do.
     """
     own, inner = model.template or "", facts.chat_template
-    renderer = model.config.get("renderer")
-    if renderer and inner is None:
-        return Choice(
-            language="go",
-            source=own or None,
-            missing=f"the built-in renderer {renderer!r}",
-        )
+    renderer, parser = (str(model.config.get(key) or "") for key in ("renderer", "parser"))
+    builtin = f"the built-in renderer {renderer!r}" if renderer else ""
+    go = Choice(language="go", source=own if own.strip() else None, parser=parser)
     if inner is None:
-        source = own if own.strip() else None
-        return Choice(language="go", source=source, reason="" if source else "it has none")
-    jinja = Choice(language="jinja", source=inner)
-    if renderer:
-        return _instead(jinja, f"the built-in renderer {renderer!r}")
-    if not own.strip():
+        return replace(go, missing=builtin)
+    jinja = Choice(language="jinja", source=inner, parser=parser)
+    if builtin:
+        return _instead(jinja, builtin)
+    if go.source is None:
         return jinja
-    go = Choice(language="go", source=own)
     if own.strip() == PLAIN:  # said on purpose: nothing makes this template but a Modelfile
         return go
     if broken := _complaint(own):
@@ -66,8 +61,7 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
 
 
 def _instead(chosen: Choice, other: str) -> Choice:
-    reason = f"the chat template of its file is used instead of {other}"
-    return Choice(language=chosen.language, source=chosen.source, reason=reason)
+    return replace(chosen, reason=f"the chat template of its file is used instead of {other}")
 
 
 def _prefers(jinja: Choice, go: Choice) -> bool:
@@ -114,6 +108,13 @@ def inserting_template(model: StoredModel, facts: Facts, own: str) -> OllamaTemp
     if choice.source is None or not choice.can.insert:
         raise Unsupported(f"{full_name(model.name)} does not support insert")
     return OllamaTemplate(choice.source)
+
+
+def capability_names(model: StoredModel, facts: Facts) -> list[str]:
+    """What the model can do, in the words of the API."""
+    if facts.is_embedding:
+        return ["embedding"]
+    return ["completion", *choose(model, facts).can.names]
 
 
 def template_text(model: StoredModel, facts: Facts) -> str | None:

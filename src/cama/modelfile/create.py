@@ -16,6 +16,7 @@ from cama.store.models import StoredModel
 from cama.store.names import ModelName
 from cama.store.staging import Staging
 from cama.store.store import Store
+from cama.templates.ollama import OllamaTemplate
 
 Status = Callable[[str], None]
 
@@ -59,6 +60,8 @@ def create_model(
 def create_from_recipe(store: Store, name: str, recipe: Recipe, status: Status) -> None:
     """As :func:`create_model`, from a recipe."""
     ModelName.parse(name)
+    if recipe.template:
+        OllamaTemplate(recipe.template)
     base, named_files = _resolve(store, recipe.models)
     files = [_open(path, status) for path in (*named_files, *recipe.files)]
     adapters = [_open_adapter(path, status) for path in recipe.adapters]

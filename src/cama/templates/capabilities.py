@@ -34,13 +34,16 @@ class Capabilities:
 
 
 @lru_cache(maxsize=_CACHED)
-def capabilities(language: Language, source: str) -> Capabilities:
-    """Those of a template in ``language``; one that cannot be read has none."""
-    return _of_go(source) if language == "go" else _of_jinja(source)
+def capabilities(language: Language, source: str, parser: str = "") -> Capabilities:
+    """Those of a template in ``language``; one that cannot be read has none.
+
+    ``parser`` is the one that the model's configuration names: it says how answers look.
+    """
+    return _of_go(source, parser) if language == "go" else _of_jinja(source, parser)
 
 
-def _of_jinja(source: str) -> Capabilities:
-    answers = answer_format(source)
+def _of_jinja(source: str, parser: str) -> Capabilities:
+    answers = answer_format(source, parser)
     takes_results = any(role in source for role in _TOOL_ROLES)
     return Capabilities(
         tools=answers.calls_tools,
@@ -49,12 +52,12 @@ def _of_jinja(source: str) -> Capabilities:
     )
 
 
-def _of_go(source: str) -> Capabilities:
+def _of_go(source: str, parser: str) -> Capabilities:
     try:
         template = GoTemplate.read(source)
     except InvalidTemplate:
         return Capabilities()
-    names, answers = template.names(), answer_format(source)
+    names, answers = template.names(), answer_format(source, parser)
     return Capabilities(
         tools="tools" in names,
         insert="suffix" in names,

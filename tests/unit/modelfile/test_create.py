@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from cama.core.errors import (
     InvalidModelFile,
     InvalidModelfile,
     InvalidModelName,
+    InvalidTemplate,
     ModelNotFound,
     Unsupported,
     UnsupportedModel,
@@ -367,3 +369,20 @@ def test_create_from_a_real_model(store: Store, shared_data: Path, folder: Path)
     model = store.get("stories")
     assert (model.family, model.quantization, model.parameter_size) == ("llama", "Q8_0", "260K")
     assert model.path.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("template", "complaint"),
+    [
+        ("{{ .System }}\n\n{{ if .Prompt }}", "line 3: unexpected end of the template"),
+        ("{{ nope }}", "line 1: function 'nope' not defined"),
+        ("{{ define `x` }}{{ end }}{{ template `x` }}", "line 1: template 'x' is given no data"),
+    ],
+)
+def test_create_refuses_a_broken_template_with_its_line(
+    store: Store, make_gguf: MakeGGUF, create: Create, template: str, complaint: str
+) -> None:
+    make_gguf()
+    with pytest.raises(InvalidTemplate, match=re.escape(complaint)):
+        create(f'FROM tiny.gguf\nTEMPLATE """{template}"""')
+    assert store.list() == []
