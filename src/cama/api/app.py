@@ -19,6 +19,11 @@ from cama.api.routes.chat import chat
 from cama.api.routes.embed import embed, embeddings, rerank
 from cama.api.routes.generate import generate
 from cama.api.routes.models import copy, delete, ps, show, tags
+from cama.api.routes.openai.chat import chat_completions
+from cama.api.routes.openai.completions import completions
+from cama.api.routes.openai.embeddings import embeddings as openai_embeddings
+from cama.api.routes.openai.embeddings import rerank as openai_rerank
+from cama.api.routes.openai.models import model, models
 from cama.api.routes.system import root, status, unavailable, version
 from cama.api.services import Scheduler, Services
 from cama.core.settings import Settings
@@ -42,6 +47,12 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/show", ("POST",), show),
     ("/api/copy", ("POST",), copy),
     ("/api/delete", ("DELETE",), delete),
+    ("/v1/chat/completions", ("POST",), chat_completions),
+    ("/v1/completions", ("POST",), completions),
+    ("/v1/embeddings", ("POST",), openai_embeddings),
+    ("/v1/rerank", ("POST",), openai_rerank),
+    ("/v1/models", _READ, models),
+    ("/v1/models/{model:path}", _READ, model),
     # Ollama's other routes, until they are there.
     ("/api/create", ("POST",), unavailable),
     ("/api/pull", ("POST",), unavailable),

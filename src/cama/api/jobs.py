@@ -18,13 +18,13 @@ from cama.api.services import Services
 from cama.api.streaming import Answer
 from cama.api.templates import inserting_template, template_of, template_text
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
-from cama.core.generation import Adapters, Chunk, Finish, Generation, choices
+from cama.core.generation import Adapters, Chunk, Finish, Generation, Logprob, choices
 from cama.core.model import ModelSpec
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
 from cama.templates.prompt import Template
-from cama.wire.answers import Dialect, End, Event, Loaded, Metrics, Part, Rendered
+from cama.wire.answers import Dialect, Echo, End, Event, Loaded, Metrics, Part, Rendered
 from cama.wire.framing import Reply
 from cama.wire.options import Options
 from cama.wire.requests import Common
@@ -178,11 +178,19 @@ class Job:
     ) -> AsyncGenerator[Event, None]:
         """One choice of the answer, from its first piece to its end."""
         parser = self.answering.parser(run.prompt.text)
+        heard: list[Logprob] = []
+        wants_echo = run.prompt.echo
         async with aclosing(run.pieces()) as chunks:
             async for chunk in chunks:
+                heard += chunk.prompt_logprobs
+                if wants_echo and not chunk.prompt_logprobs:
+                    wants_echo = False
+                    yield Echo(run.prompt.text, tuple(heard), choice)
                 piece = parser.feed(chunk.text)
                 if piece or chunk.logprobs:
                     yield Part(piece, chunk.logprobs, choice)
+        if wants_echo:
+            yield Echo(run.prompt.text, tuple(heard), choice)
         if rest := parser.end():
             yield Part(rest, (), choice)
         metrics = Metrics(
@@ -227,6 +235,7 @@ class Job:
             constraint=self.answering.constraint(prompt.text),
             visible=self.answering.visible,
             logprobs=_logprobs(self.body),
+            echo=prompt.echo and self.body.logprobs,
             tenant=self.services.caller.tenant,
             priority=self.services.priority(self.body.priority),
         )
@@ -254,7 +263,7 @@ class _Run:
                 if isinstance(event, Finish):
                     self.finish = event
                     return
-                if event.text or event.logprobs:
+                if event.text or event.logprobs or event.prompt_logprobs:
                     self._texts.append(event.text)
                     yield event
         raise RunnerError("the model runner ended an answer without saying why")

@@ -102,7 +102,7 @@ def problem_of(error: Exception) -> Problem:
     if not isinstance(error, CamaError):
         _log.error("a request failed", exc_info=error)
         return _BUG
-    param = error.fields.get("field")
+    param = error.fields.get("field") or error.fields.get("option")
     return Problem(
         status=status_of(error),
         message=error.message,

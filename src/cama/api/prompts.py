@@ -1,7 +1,7 @@
 """Prompts that fit: messages rendered, and the oldest left out when they are too many."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ _MAX_REFUSALS = 4
 class Prompt:
     """What a runner is given. ``tokens`` stand for ``text`` and what came before, when there was
     something; ``context`` are the ids before ``text``, or None when the reply does not continue it.
+    ``echo`` repeats ``text`` in front of the answer.
     """
 
     text: str
@@ -30,6 +31,7 @@ class Prompt:
     tokens: tuple[int, ...] | None = None
     context: tuple[int, ...] | None = None
     truncated_messages: int = 0
+    echo: bool = False
 
 
 def raw_prompt(runner: Runner, text: str) -> Prompt:
@@ -42,11 +44,16 @@ async def continued(runner: Runner, prompt: Prompt, context: tuple[int, ...]) ->
     """``prompt`` after the ids of an earlier reply. Raises InvalidRequest on ids of no token."""
     if not context:
         return replace(prompt, context=())
-    if not all(0 <= token < runner.info.n_vocab for token in context):
-        raise InvalidRequest("context holds a token id that the model does not have")
+    check_ids(runner, context, "context")
     text = prompt.text.removeprefix(runner.info.bos_text)
     tokens = (*await _bos(runner, context), *context, *await runner.tokenize(text))
     return replace(prompt, text=text, tokens=tokens, add_special=False, context=context)
+
+
+def check_ids(runner: Runner, ids: Iterable[int], field: str) -> None:
+    """Raise InvalidRequest when ``ids``, which came in ``field``, are not all of tokens."""
+    if not all(0 <= token < runner.info.n_vocab for token in ids):
+        raise InvalidRequest(f"{field} holds a token id that the model does not have", field=field)
 
 
 async def _bos(runner: Runner, context: tuple[int, ...]) -> list[int]:

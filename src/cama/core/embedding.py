@@ -11,14 +11,14 @@ from cama.core.priority import Priority
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
-    """Texts of which each becomes one vector.
+    """Texts of which each becomes one vector; one may be given as the ids of its tokens.
 
     ``truncate``: an over-long text loses its end (and the cut is counted) instead of being refused.
     ``dimensions`` above 0 keeps so many of the first numbers where there are more. ``normalise``
     gives every vector the length 1.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[str | tuple[int, ...], ...]
     truncate: bool = True
     dimensions: int = 0
     normalise: bool = True

@@ -88,7 +88,7 @@ def encode(tokenizer: Tokenizer, request: Embedding, n_ctx: int) -> tuple[list[l
     tail = head[1:] if head[:1] == [tokenizer.bos] else head
     texts, n_cut = [], 0
     for text in request.texts:
-        tokens = tokenizer.encode(text, add_special=True, parse_special=True)
+        tokens = _tokens(tokenizer, text)
         if len(tokens) > n_ctx:
             if not request.truncate:
                 raise PromptTooLong(
@@ -100,6 +100,13 @@ def encode(tokenizer: Tokenizer, request: Embedding, n_ctx: int) -> tuple[list[l
             tokens = tokens[: n_ctx - len(tail)] + tail
         texts.append(tokens)
     return texts, n_cut
+
+
+def _tokens(tokenizer: Tokenizer, text: str | tuple[int, ...]) -> list[int]:
+    """Ids are taken as they are."""
+    if isinstance(text, tuple):
+        return list(text)
+    return tokenizer.encode(text, add_special=True, parse_special=True)
 
 
 def encode_pairs(tokenizer: Tokenizer, request: Ranking, template: str) -> list[list[int]]:

@@ -125,7 +125,8 @@ def _adapter(data: Mapping[str, Any]) -> Adapter:
 
 
 def embedding_from_json(data: Mapping[str, Any]) -> Embedding:
-    return Embedding(**{**data, "texts": tuple(map(str, data["texts"]))})
+    texts = (text if isinstance(text, str) else tuple(map(int, text)) for text in data["texts"])
+    return Embedding(**{**data, "texts": tuple(texts)})
 
 
 def _sampling(data: Mapping[str, Any]) -> Sampling:

@@ -34,6 +34,9 @@ _OPENAI_CODES: Mapping[str, str] = {
 }
 """What clients of OpenAI look for, where it has another name than ours."""
 
+_OPENAI_PARAMS: Mapping[str, str] = {"images": "messages"}
+"""Where OpenAI has what Ollama has in a field of its own."""
+
 _ANTHROPIC_TYPES: Mapping[int, str] = {
     401: "authentication_error",
     403: "permission_error",
@@ -51,12 +54,12 @@ def ollama_problem(problem: Problem) -> dict[str, Any]:
 
 def openai_problem(problem: Problem) -> dict[str, Any]:
     otherwise = "invalid_request_error" if problem.status < 500 else "api_error"
-    code = problem.code
+    code, param = problem.code, problem.param
     return {
         "error": {
             "message": problem.message,
             "type": _OPENAI_TYPES.get(problem.status, otherwise),
-            "param": problem.param,
+            "param": _OPENAI_PARAMS.get(param, param) if param else None,
             "code": _OPENAI_CODES.get(code, code) if code else None,
         }
     }

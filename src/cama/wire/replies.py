@@ -69,7 +69,7 @@ def _logprob(one: Logprob) -> Reply:
 
 def embed_reply(model: str, embedded: Embedded, total_seconds: float, load_seconds: float) -> Reply:
     """The answer of embed to a client that calls the model ``model``."""
-    reply: Reply = {"model": model, "embeddings": [_numbers(v) for v in embedded.vectors]}
+    reply: Reply = {"model": model, "embeddings": [numbers(v) for v in embedded.vectors]}
     if not embedded.vectors:
         return reply
     return reply | without_empty(
@@ -84,7 +84,7 @@ def embed_reply(model: str, embedded: Embedded, total_seconds: float, load_secon
 
 def embeddings_reply(embedded: Embedded) -> Reply:
     """The answer of the older embeddings: one vector, or an empty one."""
-    return {"embedding": _numbers(embedded.vectors[0]) if embedded.vectors else []}
+    return {"embedding": numbers(embedded.vectors[0]) if embedded.vectors else []}
 
 
 def rerank_reply(
@@ -102,7 +102,7 @@ def rerank_reply(
     return {"model": model, "results": shown, **without_empty(counts)}
 
 
-def _numbers(vector: "array[float]") -> list[float]:
+def numbers(vector: "array[float]") -> list[float]:
     """A float32 has nine digits; the float64 that equals it would be written with seventeen."""
     return [float(f"{number:.9g}") for number in vector]
 

@@ -184,11 +184,11 @@ class ChatRequest(Common):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedRequest(ModelRequest):
-    """``input`` is empty when there is nothing to embed; a list may hold empty texts."""
+    """``input`` is empty when there is nothing to embed; it may hold empty texts, and token ids."""
 
     struct: ClassVar[str] = "EmbedRequest"
 
-    input: tuple[str, ...]
+    input: tuple[str | tuple[int, ...], ...]
     truncate: bool
     dimensions: int
 

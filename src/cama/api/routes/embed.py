@@ -20,24 +20,29 @@ from cama.runner.handle import Runner
 from cama.wire.framing import Reply
 from cama.wire.options import Options
 from cama.wire.replies import embed_reply, embeddings_reply, rerank_reply
-from cama.wire.requests import EmbeddingsRequest, EmbedRequest, RerankRequest
+from cama.wire.requests import EmbeddingsRequest, EmbedRequest, ModelRequest, RerankRequest
 
 _T = TypeVar("_T")
 
 
 async def embed(request: Request) -> Response:
     body = await read(request, EmbedRequest)
-    wanted = Embedding(
+    wanted = embedding(request, body)
+
+    def reply(made: Embedded, total: float, load: float) -> Reply:
+        return embed_reply(body.model, made, total, load)
+
+    return await answer(request, body, EMBED, lambda runner: embedded(runner, wanted), reply)
+
+
+def embedding(request: Request, body: EmbedRequest) -> Embedding:
+    """What a runner is asked."""
+    return Embedding(
         texts=body.input,
         truncate=body.truncate,
         dimensions=body.dimensions,
         priority=services(request).priority(body.priority),
     )
-
-    def reply(made: Embedded, total: float, load: float) -> Reply:
-        return embed_reply(body.model, made, total, load)
-
-    return await _answer(request, body, EMBED, lambda runner: _embedded(runner, wanted), reply)
 
 
 async def embeddings(request: Request) -> Response:
@@ -50,37 +55,39 @@ async def embeddings(request: Request) -> Response:
     def reply(made: Embedded, total: float, load: float) -> Reply:
         return embeddings_reply(made)
 
-    return await _answer(request, body, EMBEDDINGS, lambda runner: _embedded(runner, wanted), reply)
+    return await answer(request, body, EMBEDDINGS, lambda runner: embedded(runner, wanted), reply)
 
 
 async def rerank(request: Request) -> Response:
     body = await read(request, RerankRequest)
     if not body.query:
         raise InvalidRequest("query is required")
-    wanted = Ranking(
-        query=body.query,
-        documents=body.documents,
-        priority=services(request).priority(body.priority),
-    )
+    wanted = ranking(request, body)
 
     def reply(made: Ranked, total: float, load: float) -> Reply:
         return rerank_reply(body.model, made, body.top_n, total, load)
 
-    return await _answer(request, body, EMBEDDINGS, lambda runner: runner.rank(wanted), reply)
+    return await answer(request, body, EMBEDDINGS, lambda runner: runner.rank(wanted), reply)
 
 
-async def _embedded(runner: Runner, wanted: Embedding) -> Embedded:
+def ranking(request: Request, body: RerankRequest) -> Ranking:
+    """What a runner is asked."""
+    priority = services(request).priority(body.priority)
+    return Ranking(query=body.query, documents=body.documents, priority=priority)
+
+
+async def embedded(runner: Runner, wanted: Embedding) -> Embedded:
     """Without texts the model is only loaded."""
     return await runner.embed(wanted) if wanted.texts else Embedded(vectors=(), prompt_tokens=0)
 
 
-async def _answer(
+async def answer(
     request: Request,
-    body: EmbedRequest | EmbeddingsRequest | RerankRequest,
+    body: ModelRequest,
     wording: Wording,
     work: Callable[[Runner], Awaitable[_T]],
     reply: Callable[[_T, float, float], Reply],
-) -> Response:
+) -> Answer:
     """Do ``work`` with a runner; ``reply`` also gets the seconds in all and those of the load."""
     has, arrived = services(request), time.perf_counter()
     model = await find(has.store, body.model, wording)

@@ -1,0 +1,42 @@
+"""POST /v1/completions."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cama.api.body import read_object
+from cama.api.jobs import Job, refuse_missing
+from cama.api.names import CHAT
+from cama.api.prompts import Prompt, check_ids, raw_prompt
+from cama.api.services import services
+from cama.runner.handle import Runner
+from cama.wire.openai.completion_replies import Completion
+from cama.wire.openai.completions import CompletionRequest
+from cama.wire.openai.fields import ignored_header
+from cama.wire.openai.prompts import Text
+
+
+async def completions(request: Request) -> Response:
+    wanted = await read_object(request, CompletionRequest.read)
+    body = wanted.generate
+    job = await Job.start(services(request), body, Completion(wanted), CHAT)
+    refuse_missing(body, suffix=body.suffix)
+    job.require("generate")
+
+    async def prompts(runner: Runner) -> Sequence[Prompt]:
+        made = [await _prompt(runner, prompt, is_shown=wanted.echo) for prompt in wanted.prompts]
+        return [replace(prompt, echo=wanted.echo) for prompt in made]
+
+    answer = job.respond_to_all(prompts)
+    answer.headers.update(ignored_header(wanted.ignored))
+    return answer
+
+
+async def _prompt(runner: Runner, prompt: Text, *, is_shown: bool) -> Prompt:
+    if isinstance(prompt, str):
+        return raw_prompt(runner, prompt)
+    check_ids(runner, prompt, "prompt")
+    text = await runner.detokenize(prompt) if is_shown else ""
+    return Prompt(text=text, tokens=prompt, add_special=False)

@@ -1,0 +1,59 @@
+"""POST /v1/chat/completions: its request as ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from cama.wire.openai.fields import CHAT
+from cama.wire.openai.formats import read_effort, read_format
+from cama.wire.openai.messages import read_messages
+from cama.wire.openai.params import Params
+from cama.wire.openai.sampling import MOST_TOP_LOGPROBS, include_usage, text_fields, token_limit
+from cama.wire.openai.tools import read_tool_fields
+from cama.wire.requests import ChatRequest, Think
+
+MOST_CHOICES = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatCompletionRequest:
+    """``ignored`` are the fields without effect."""
+
+    chat: ChatRequest
+    include_usage: bool
+    ignored: tuple[str, ...]
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        """Raises InvalidRequest and Unsupported, with the field that is wrong."""
+        params = Params(data)
+        ignored = CHAT.ignored(data)
+        return cls(chat=_chat(params), include_usage=include_usage(params), ignored=ignored)
+
+
+def _chat(params: Params) -> ChatRequest:
+    top_logprobs = params.integer("top_logprobs", 0, MOST_TOP_LOGPROBS)
+    logprobs = params.flag("logprobs")
+    if top_logprobs is not None and not logprobs:
+        params.refuse("top_logprobs", "needs 'logprobs' to be true")
+    return ChatRequest(
+        **text_fields(params, token_limit(params, "max_completion_tokens", "max_tokens")),
+        messages=read_messages(params),
+        format=read_format(params, "response_format"),
+        think=_think(params),
+        logprobs=logprobs,
+        top_logprobs=top_logprobs or 0,
+        choices=params.integer("n", 1, MOST_CHOICES) or 1,
+        **read_tool_fields(params),
+    )
+
+
+def _think(params: Params) -> Think:
+    """OpenAI's own field, the one in which others put it, and Ollama's."""
+    if params.has("reasoning_effort"):
+        return read_effort(params, "reasoning_effort")
+    if params.inner("reasoning").has("effort"):
+        return read_effort(params.inner("reasoning"), "effort")
+    if isinstance(params.any("think"), bool):
+        return params.flag("think")
+    return read_effort(params, "think")

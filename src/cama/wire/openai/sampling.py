@@ -1,0 +1,106 @@
+"""What all requests for text share: how tokens are chosen, and how many."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cama.core.duration import parse_keep_alive
+from cama.core.priority import PRIORITIES, Priority
+from cama.wire.openai.params import Params
+
+DEFAULTS: Mapping[str, Any] = {"temperature": 1.0, "top_p": 1.0}
+"""OpenAI's, for models that recommend nothing of their own."""
+
+MOST_TOP_LOGPROBS = 20
+
+_MOST_TOKENS = 2**31 - 1
+_MOST_STOPS = 256
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "temperature": (0, 2),
+    "top_p": (0, 1),
+    "frequency_penalty": (-2, 2),
+    "presence_penalty": (-2, 2),
+    "min_p": (0, 1),
+    "typical_p": (0, 1),
+    "repeat_penalty": (0, 10),
+}
+_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
+
+
+def model_fields(params: Params) -> dict[str, Any]:
+    """The model, and what Cama wants to know beside it."""
+    return {
+        "model": params.needed_text("model").strip(),
+        "keep_alive": _keep_alive(params),
+        "options": params.mapping("options"),
+        "priority": _priority(params),
+    }
+
+
+def text_fields(params: Params, max_tokens: int | None) -> dict[str, Any]:
+    """The fields of ``Common``. A prompt that does not fit is an error, and so it ends."""
+    limit = {} if max_tokens is None else {"num_predict": max_tokens}
+    model = model_fields(params)
+    return {
+        **model,
+        "options": {**model["options"], **_options(params), **limit},
+        "defaults": DEFAULTS,
+        "stream": params.flag("stream"),
+        "truncate": False,
+        "shift": False,
+        "debug_render_only": False,
+        "logit_bias": _logit_bias(params),
+    }
+
+
+def token_limit(params: Params, *names: str, least: int = 1) -> int | None:
+    """The limit under one of ``names``, the first of them if several agree."""
+    given = [name for name in names if params.has(name)]
+    limits = {params.integer(name, least, _MOST_TOKENS) for name in given}
+    if len(limits) > 1:
+        params.refuse(given[-1], f"says something else than '{given[0]}': give one of them")
+    return limits.pop() if limits else None
+
+
+def include_usage(params: Params) -> bool:
+    return params.inner("stream_options").flag("include_usage")
+
+
+def _options(params: Params) -> dict[str, Any]:
+    """Ours have the same names as theirs."""
+    options: dict[str, Any] = {
+        name: params.number(name, *bounds) for name, bounds in _RANGES.items() if params.has(name)
+    }
+    if params.has("top_k"):
+        options["top_k"] = params.integer("top_k", -1, _MOST_TOKENS)
+    if params.has("seed"):
+        options["seed"] = params.integer("seed", -(2**63), 2**63 - 1)
+    if stops := params.strings("stop"):
+        if len(stops) > _MOST_STOPS:
+            params.refuse("stop", f"has more than {_MOST_STOPS} strings")
+        options["stop"] = list(stops)
+    return options
+
+
+def _logit_bias(params: Params) -> dict[int, float]:
+    inner = params.inner("logit_bias")
+    bias: dict[int, float] = {}
+    for key in inner.data:
+        if not (key.isascii() and key.isdecimal() and len(key) < 10):
+            params.refuse("logit_bias", "must have token ids as its keys")
+        value = inner.number(key, -100, 100)
+        if value is not None:
+            bias[int(key)] = value
+    return bias
+
+
+def _keep_alive(params: Params) -> float | None:
+    if not params.has("keep_alive"):
+        return None
+    return params.parsed("keep_alive", parse_keep_alive)
+
+
+def _priority(params: Params) -> Priority:
+    """OpenAI's tier of requests that may take their time is ``flex``."""
+    tier = params.choice("service_tier", _TIERS, "auto")
+    wanted = params.choice("priority", PRIORITIES, "batch" if tier == "flex" else "interactive")
+    return "batch" if wanted == "batch" else "interactive"

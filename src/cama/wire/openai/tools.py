@@ -1,0 +1,67 @@
+"""Tools, and the choice among them, in OpenAI's two forms."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cama.wire.openai.params import Params, named
+from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
+
+
+def read_tool_fields(params: Params) -> dict[str, Any]:
+    """The fields of ``ChatRequest`` that say which tools a chat offers."""
+    with named("tools"):
+        tools = read_tools(params.list("tools"))
+    return _fields(params, tools, params.any("tool_choice"))
+
+
+def read_flat_tool_fields(params: Params) -> dict[str, Any]:
+    """The same for a response, in which the function's fields stand beside its type."""
+    tools = tuple(_flat_tool(tool, f"tools[{i}]") for i, tool in enumerate(params.objects("tools")))
+    choice = params.any("tool_choice")
+    if isinstance(choice, dict) and choice.get("type") == "function":
+        choice = {"type": "function", "function": {"name": choice.get("name")}}
+    return _fields(params, tools, choice)
+
+
+def _flat_tool(tool: Params, where: str) -> Tool:
+    if tool.text("type") != "function":
+        tool.refuse("type", "must be 'function': Cama has no tools of its own")
+    with named(where):
+        return Tool.of(tool.any("name"), tool.any("description"), tool.any("parameters"), where)
+
+
+def _fields(params: Params, tools: tuple[Tool, ...], value: Any) -> dict[str, Any]:
+    with named("tool_choice"):
+        choice, allowed = _choice(value)
+        if allowed is not None:
+            tools = _among(params, tools, allowed)
+        check_choice(choice, tools)
+    return {
+        "tools": tools,
+        "tool_choice": choice,
+        "parallel_tool_calls": params.flag("parallel_tool_calls", default=True),
+    }
+
+
+def _choice(value: Any) -> tuple[ToolChoice, list[Any] | None]:
+    """The choice, and the tools to which it is limited if it is."""
+    match value:
+        case {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": list(allowed)}}:
+            return read_choice(mode), allowed
+        case {"type": "allowed_tools", "mode": mode, "tools": list(allowed)}:
+            return read_choice(mode), allowed
+    return read_choice(value), None
+
+
+def _among(params: Params, tools: tuple[Tool, ...], allowed: list[Any]) -> tuple[Tool, ...]:
+    names = [_name(item) for item in allowed]
+    known = {tool.name for tool in tools}
+    for name in names:
+        if name not in known:
+            params.refuse("tool_choice", "allows a tool that is not in 'tools'")
+    return tuple(tool for tool in tools if tool.name in names)
+
+
+def _name(item: Any) -> Any:
+    function = item.get("function", item) if isinstance(item, Mapping) else None
+    return function.get("name") if isinstance(function, Mapping) else None
