@@ -89,7 +89,7 @@ def slice_of(x: Tensor, index: int) -> Tensor:
 
 def planes_of(x: Tensor, first: int, n: int = 1) -> Tensor:
     """Planes ``first`` ... ``first`` + n - 1 (ne2) of x, as a window of three dimensions."""
-    check(0 <= first and first + n <= x.shape[2] and x.shape[3] == 1, f"planes {first} + {n}", x)
+    check(first >= 0 and first + n <= x.shape[2] and x.shape[3] == 1, f"planes {first} + {n}", x)
     _, row, plane = _strides(x)
     return view(graph_of(x), x, (x.shape[0], x.shape[1], n), (row, plane), first * plane)
 
