@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cama.core.priority import Priority
@@ -102,6 +100,8 @@ class Generation:
     but the first, given those before it. What is taken from the cache has no logits, so such a
     prompt is computed in full.
     ``visible``: control tokens, by their names, that count as text; others add none to the answer.
+    ``heal``: the answer may retake the last tokens of the prompt. It begins with their text, which
+    it does not give again, and so perhaps with a longer token that the prompt's end cut short.
     ``speculate``: several tokens may be guessed and checked in one pass, which changes the time
     that an answer takes and not its text; None leaves it to the temperature.
     ``priority`` says who is served first: it changes when an answer comes, and not its text.
@@ -121,6 +121,7 @@ class Generation:
     logprobs: int = -1
     visible: tuple[str, ...] = ()
     echo: bool = False
+    heal: bool = False
     speculate: bool | None = None
     priority: Priority = "interactive"
 

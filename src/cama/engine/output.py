@@ -11,11 +11,12 @@ class Assembler:
 
     When several stop strings end in the same piece, the first in the list decides, not the
     leftmost. ``stopped_by`` is the one that was found; the text ends before it. ``n_out``
-    characters have gone out.
+    characters have gone out. The first ``n_skipped`` bytes are none of the answer's.
     """
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], n_skipped: int = 0) -> None:
         self.stopped_by = ""
+        self._n_skipped = n_skipped
         self._stops = [Search(stop) for stop in stops if stop]
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
@@ -36,6 +37,10 @@ class Assembler:
         Bytes that can never become a character turn into U+FFFD; a character that is still
         incomplete waits for its rest.
         """
+        if self._n_skipped:
+            n_skipped = self._n_skipped
+            self._n_skipped = max(n_skipped - len(piece), 0)
+            piece = piece[n_skipped:]
         text = self._decoder.decode(piece)
         if self._stops and text:
             text = self._search(text)

@@ -292,7 +292,10 @@ def build_request(
         raise InvalidOption(message, option="logprobs")
     info, bos = engine.info, engine.tokenizer.bos
     n_ctx = context_limit(info)
-    whole = check_tokens(tokens, info.n_vocab)
+    whole, retaken = check_tokens(tokens, info.n_vocab), b""
+    if generation.heal:
+        n_stay, retaken = compiler.healer.split(whole)
+        whole = whole[:n_stay]
     if len(whole) > n_ctx and not generation.truncate:
         raise PromptTooLong(
             "the input length exceeds the context length", n_tokens=len(whole), n_ctx=n_ctx
@@ -304,6 +307,8 @@ def build_request(
     guard = None
     if generation.constraint:
         guard = compiler.guard(generation.constraint, visible)
+    if retaken:
+        guard = compiler.healer.guard(retaken, guard)
     sampler = Sampler(generation.sampling, info.n_vocab, n_ctx, guard)
     history = array("i", prompt.tobytes())
     sampler.accept_prompt(history)
@@ -313,7 +318,7 @@ def build_request(
         prompt=prompt,
         tokens=history,
         sampler=sampler,
-        output=Assembler(generation.stop),
+        output=Assembler(generation.stop, len(retaken)),
         n_ctx=n_ctx,
         n_keep=n_keep,
         n_predict=token_limit(generation.num_predict, n_ctx),

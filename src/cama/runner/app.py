@@ -135,9 +135,9 @@ class App:
             tokens = await _prompt_tokens(ready, generation)
             submit = partial(ready.loop.submit, request_id, tokens, generation, stream.put)
             try:
-                if generation.constraint is None:
+                if generation.constraint is None and not generation.heal:
                     submit()
-                else:  # compiling it may take a while, in which streams keep flowing
+                else:  # what is compiled once may take a while, in which streams keep flowing
                     await asyncio.to_thread(submit)
                 await _send_stream(stream, send)
             finally:

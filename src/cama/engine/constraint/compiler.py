@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cama.core.generation import Constraint
 from cama.engine.base import Tokenizer
+from cama.engine.constraint.healing import Healer
 from cama.engine.constraint.matcher import After, Matcher
 from cama.engine.deep_stack import on_deep_stack
 from cama.engine.sampling.guard import Guard
@@ -39,6 +40,7 @@ class Compiler:
     """
 
     def __init__(self, tokenizer: Tokenizer, n_vocab: int) -> None:
+        self.healer = Healer(tokenizer, n_vocab)
         self._tokenizer = tokenizer
         self._n_vocab = n_vocab
         self._tables: dict[frozenset[int], LLTokenizer] = {}  # least recently used first

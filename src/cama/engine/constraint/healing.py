@@ -1,0 +1,157 @@
+"""Token healing: an answer that may retake the end of its prompt.
+
+A prompt that ends within a word, or with the space before one, was cut where a tokenizer would not
+have cut it, and the model has seldom seen what follows such tokens. So the last tokens are taken
+back, and the answer has to begin with their text: with the same tokens, or with a longer one that
+was not to be had before. What was retaken is not part of the answer's text.
+"""
+
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cama.engine.base import Tokenizer
+from cama.engine.radix import Tokens
+from cama.engine.sampling.guard import Guard
+
+_MOST_TOKENS = 3
+"""Taken back at most: a token that begins with more than that many others is rare."""
+
+_Tokens = NDArray[np.int64]
+
+
+class Healer:
+    """What may be retaken with the vocabulary of one model. Any thread may call it.
+
+    The first call sorts the vocabulary: some tenths of a second.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, n_vocab: int) -> None:
+        self.n_vocab = n_vocab
+        self.piece = tokenizer.piece
+        self._pieces: list[bytes] = []  # sorted; none is empty
+        self._tokens: _Tokens = np.empty(0, np.int64)  # in the order of their pieces
+        self._sorting = threading.Lock()
+
+    def split(self, tokens: Sequence[int] | Tokens) -> tuple[int, bytes]:
+        """How many of the prompt's tokens stay, and the text of the others, which is retaken.
+
+        As many go as a longer token can begin with; the first of the prompt always stays.
+        """
+        self._sort()
+        stay, retaken, text = len(tokens), b"", b""
+        for n in range(len(tokens) - 1, max(len(tokens) - _MOST_TOKENS, 1) - 1, -1):
+            piece = self.piece(int(tokens[n]))
+            if not piece:  # a control token
+                break
+            text = piece + text
+            if self._can_grow(text):
+                stay, retaken = n, text
+        return stay, retaken
+
+    def guard(self, text: bytes, then: Guard | None) -> Guard:
+        """Of an answer that begins with ``text``, and goes on as ``then`` allows."""
+        self._sort()
+        return Retaking(self, text, then)
+
+    def longer(self, text: bytes) -> tuple[_Tokens, _Tokens]:
+        """The tokens that begin with ``text`` and go on, and for each the token of its rest.
+
+        -1 stands for a rest that is no token.
+        """
+        start, end = self._span(text)
+        start = bisect_right(self._pieces, text, start, end)
+        rests = (self.token(piece[len(text) :]) for piece in self._pieces[start:end])
+        return self._tokens[start:end], np.fromiter(rests, np.int64, end - start)
+
+    def within(self, text: bytes) -> list[int]:
+        """The tokens that ``text`` begins with."""
+        found = []
+        for n in range(1, len(text) + 1):
+            start = bisect_left(self._pieces, text[:n])
+            found += self._tokens[start : bisect_right(self._pieces, text[:n], start)].tolist()
+        return found
+
+    def token(self, piece: bytes) -> int:
+        """The first token of these bytes; -1 when there is none."""
+        index = bisect_left(self._pieces, piece)
+        is_known = index < len(self._pieces) and self._pieces[index] == piece
+        return int(self._tokens[index]) if is_known else -1
+
+    def _can_grow(self, text: bytes) -> bool:
+        start, end = self._span(text)
+        return end > start and self._pieces[end - 1] != text
+
+    def _span(self, text: bytes) -> tuple[int, int]:
+        """Where the pieces stand that begin with ``text``."""
+        start = bisect_left(self._pieces, text)
+        return start, bisect_right(self._pieces, text, start, key=lambda one: one[: len(text)])
+
+    def _sort(self) -> None:
+        with self._sorting:
+            if not self._pieces:
+                known = ((self.piece(token), token) for token in range(self.n_vocab))
+                pairs = sorted(pair for pair in known if pair[0])
+                self._tokens = np.array([token for _, token in pairs], np.int64)
+                self._pieces = [piece for piece, _ in pairs]
+
+
+class Retaking:
+    """A Guard of an answer that begins with a text, and of what ``then`` says about the rest.
+
+    A token that reaches beyond the text counts for ``then`` as the token of what is beyond.
+    """
+
+    def __init__(self, healer: Healer, text: bytes, then: Guard | None) -> None:
+        self._healer = healer
+        self._left = text
+        self._then = then
+        self._longer = healer.longer(text)
+
+    def allows(self, token: int) -> bool:
+        if not self._left:
+            return self._then is None or self._then.allows(token)
+        piece = self._healer.piece(token)
+        if len(piece) <= len(self._left):
+            return bool(piece) and self._left.startswith(piece)
+        return piece.startswith(self._left) and self._may_follow(piece[len(self._left) :])
+
+    def _may_follow(self, rest: bytes) -> bool:
+        if self._then is None:
+            return True
+        token = self._healer.token(rest)
+        return token >= 0 and self._then.allows(token)
+
+    def allowed(self) -> NDArray[np.bool_]:
+        if not self._left:
+            n_vocab = self._healer.n_vocab
+            return np.ones(n_vocab, np.bool_) if self._then is None else self._then.allowed()
+        mask = np.zeros(self._healer.n_vocab, np.bool_)
+        tokens, rests = self._longer
+        if self._then is None:
+            mask[tokens] = True
+        else:
+            mask[tokens] = self._then.allowed()[rests] & (rests >= 0)
+        mask[self._healer.within(self._left)] = True
+        return mask
+
+    def accept(self, token: int) -> None:
+        if not self._left:
+            if self._then is not None:
+                self._then.accept(token)
+            return
+        piece = self._healer.piece(token)
+        rest, self._left = piece[len(self._left) :], self._left[len(piece) :]
+        self._longer = self._healer.longer(self._left) if self._left else (_NONE, _NONE)
+        if rest and self._then is not None:
+            self._then.accept(self._healer.token(rest))
+
+    @property
+    def is_over(self) -> bool:
+        return not self._left and self._then is not None and self._then.is_over
+
+
+_NONE: _Tokens = np.empty(0, np.int64)
