@@ -262,3 +262,36 @@ async def test_chat_passes_earlier_tool_calls_to_the_template(
     runner.script = [finish()]
     await ask(api, USER, called, result, model="caller")
     assert runner.generations[0].prompt == '|f:{"x": [1]}||f=2|'
+
+
+MUSING = (
+    "{{ range .Messages }}{{ .Role }}: {{ if .Thinking }}<hm>{{ .Thinking }}</hm>{{ end }}"
+    "{{ .Content }}\n{{ end }}assistant:"
+)
+
+
+async def test_chat_takes_thoughts_between_the_tags_of_a_go_template(
+    api: httpx.AsyncClient, runner: FakeRunner, create: Create
+) -> None:
+    create("muse", f'TEMPLATE """{MUSING}"""', base="base")
+    runner.script = [
+        Chunk(text="<hm>First </hm>", n_tokens=3),
+        Chunk(text="Yes.", n_tokens=1),
+        finish(),
+    ]
+    earlier = {"role": "assistant", "content": "Ja.", "thinking": "German?"}
+    answer = (await ask(api, USER, earlier, USER, model="muse", think=True)).json()
+    assert answer["message"] == {"role": "assistant", "content": "Yes.", "thinking": "First "}
+    assert runner.generations[0].prompt == (
+        "user: Hi\nassistant: <hm>German?</hm>Ja.\nuser: Hi\nassistant:"
+    )
+
+
+async def test_chat_offers_tools_to_a_go_template(
+    api: httpx.AsyncClient, runner: FakeRunner, create: Create
+) -> None:
+    source = "{{ range .Tools }}{{ .Function.Name }};{{ end }}{{ range .Messages }}{{ .Content }}"
+    create("tooled", f"TEMPLATE {source}<tool_call>{{{{ end }}}}", base="base")
+    tool = {"type": "function", "function": {"name": "now", "description": "The time"}}
+    await ask(api, USER, model="tooled", tools=[tool])
+    assert runner.generations[0].prompt == "now;Hi<tool_call>"

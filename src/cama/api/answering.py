@@ -9,7 +9,6 @@ from cama.core.errors import Unsupported
 from cama.core.generation import Constraint
 from cama.store.models import StoredModel
 from cama.templates.answers.base import AnswerParser
-from cama.templates.answers.families import answer_format
 from cama.templates.answers.formats import AnswerFormat, Asked, TaggedFormat
 from cama.wire.requests import ChatRequest, Common, GenerateRequest
 from cama.wire.tools import Tool, ToolChoice
@@ -34,10 +33,8 @@ class Answering:
     parallel: bool = True
 
     @classmethod
-    def of(cls, body: Common, model: StoredModel, template: str | None) -> "Answering":
-        """``template`` is the text of the model's own; a raw prompt is answered with plain text."""
-        parser = model.config.get("parser")
-        own = answer_format(template or "", parser if isinstance(parser, str) else "")
+    def of(cls, body: Common, own: AnswerFormat) -> "Answering":
+        """``own`` is how the model answers; a raw prompt is answered with plain text."""
         match body:
             case GenerateRequest(raw=True):
                 return cls(format=TaggedFormat(), think=body.think, form=body.format)

@@ -16,7 +16,7 @@ from cama.api.names import Wording, find
 from cama.api.prompts import Prompt
 from cama.api.services import Services
 from cama.api.streaming import Answer
-from cama.api.templates import inserting_template, template_of, template_text
+from cama.api.templates import choose, inserting_template, template_of
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
 from cama.core.generation import Adapters, Chunk, Finish, Generation, Logprob, choices
 from cama.core.model import ModelSpec
@@ -87,7 +87,7 @@ class Job:
             adapters=adapters,
             facts=facts,
             dialect=dialect,
-            answering=Answering.of(body, model, template_text(model, facts)),
+            answering=Answering.of(body, choose(model, facts).answers),
             arrived=arrived,
         )
 

@@ -9,7 +9,8 @@ from cama.api.names import full_name
 from cama.core.errors import InvalidTemplate, Unsupported
 from cama.runner.protocol import RunnerInfo
 from cama.store.models import StoredModel
-from cama.templates.capabilities import Capabilities, Language, capabilities
+from cama.templates.answers.formats import AnswerFormat
+from cama.templates.capabilities import Capabilities, Language, answers_of, capabilities
 from cama.templates.jinja import ChatTemplate
 from cama.templates.ollama import OllamaTemplate
 from cama.templates.prompt import Template
@@ -31,6 +32,10 @@ class Choice:
     parser: str = ""
     reason: str = ""
     missing: str = ""
+
+    @property
+    def answers(self) -> AnswerFormat:
+        return answers_of(self.language, self.source or "", self.parser)
 
     @property
     def can(self) -> Capabilities:

@@ -1,12 +1,14 @@
 """What a model can be asked for, told by its template."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, Literal
 
 from cama.core.errors import InvalidTemplate
 from cama.templates.answers.families import answer_format
+from cama.templates.answers.formats import AnswerFormat, TaggedFormat
+from cama.templates.answers.tagged import Tags
 from cama.templates.gotmpl import nodes
 from cama.templates.gotmpl.nodes import Body
 from cama.templates.gotmpl.template import GoTemplate
@@ -42,8 +44,22 @@ def capabilities(language: Language, source: str, parser: str = "") -> Capabilit
     return _of_go(source, parser) if language == "go" else _of_jinja(source, parser)
 
 
+@lru_cache(maxsize=_CACHED)
+def answers_of(language: Language, source: str, parser: str = "") -> AnswerFormat:
+    """What answers look like: as those of a known family, with thoughts between the tags that a
+    template in Go's language puts around them."""
+    known = answer_format(source, parser)
+    if language != "go" or known.thinks or not isinstance(known, TaggedFormat):
+        return known
+    try:
+        tags = thinking_tags(GoTemplate.read(source))
+    except InvalidTemplate:
+        return known
+    return replace(known, tags=Tags(*tags)) if tags else known
+
+
 def _of_jinja(source: str, parser: str) -> Capabilities:
-    answers = answer_format(source, parser)
+    answers = answers_of("jinja", source, parser)
     takes_results = any(role in source for role in _TOOL_ROLES)
     return Capabilities(
         tools=answers.calls_tools,
@@ -57,11 +73,11 @@ def _of_go(source: str, parser: str) -> Capabilities:
         template = GoTemplate.read(source)
     except InvalidTemplate:
         return Capabilities()
-    names, answers = template.names(), answer_format(source, parser)
+    names, answers = template.names(), answers_of("go", source, parser)
     return Capabilities(
         tools="tools" in names,
         insert="suffix" in names,
-        thinking=answers.thinks or thinking_tags(template) is not None,
+        thinking=answers.thinks,
         round_trip="toolcalls" in names and "tool" in _constants(template),
     )
 
