@@ -70,8 +70,8 @@ def _assert() -> None:
     os.abort()
 
 
-def make_loop(engine: Engine, config: RunnerConfig) -> Loop:
-    return Loop(engine, config.load.n_parallel)
+def make_loop(engine: Engine, config: RunnerConfig, draft: Engine | None) -> Loop:
+    return Loop(engine, config.load.n_parallel, draft=draft)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from cama.api.merging import merged
 from cama.api.names import Wording, find
 from cama.api.prompts import Prompt
 from cama.api.services import Services
+from cama.api.specs import model_spec
 from cama.api.streaming import Answer
 from cama.api.templates import choose, inserting_template, template_of
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
 from cama.core.generation import Adapters, Chunk, Finish, Generation, Logprob, choices
 from cama.core.model import ModelSpec
-from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
 from cama.templates.prompt import Template
@@ -45,17 +45,6 @@ def refuse_missing(body: Common, **fields: Any) -> None:
     for name, value in fields.items():
         if value:
             raise Unsupported(f"{name} is not supported by this version of Cama", field=name)
-
-
-def model_spec(model: StoredModel, options: Options, settings: Settings) -> ModelSpec:
-    """How to load ``model`` for a request with ``options``."""
-    return ModelSpec(
-        name=model.name,
-        path=model.path,
-        digest=model.digest,
-        weights_bytes=model.size,
-        load=options.load(settings),
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,13 +140,13 @@ class Job:
         yield Loaded("unload")
 
     async def _load(self) -> AsyncGenerator[Event, None]:
-        spec = self._spec(self._options())
+        spec = await self._spec(self._options())
         async with self._lease(spec):
             yield Loaded("load")
 
     async def _generate(self, make_prompts: MakePrompts) -> AsyncGenerator[Event, None]:
         options = self._options()
-        async with self._lease(self._spec(options)) as runner:
+        async with self._lease(await self._spec(options)) as runner:
             load_seconds = time.perf_counter() - self.arrived
             prompts = await make_prompts(runner)
             if self.body.debug_render_only:
@@ -209,8 +198,8 @@ class Job:
     def _options(self) -> Options:
         return Options.merge({**self.body.defaults, **self.model.params}, self.body.options)
 
-    def _spec(self, options: Options) -> ModelSpec:
-        return model_spec(self.model, options, self.services.settings)
+    async def _spec(self, options: Options) -> ModelSpec:
+        return await model_spec(self.services, self.model, options)
 
     def _generations(
         self, options: Options, prompts: Sequence[Prompt], runner: Runner
@@ -234,6 +223,7 @@ class Job:
             adapters=self.adapters,
             constraint=self.answering.constraint(prompt.text),
             visible=self.answering.visible,
+            num_draft=options.num_draft,
             logprobs=_logprobs(self.body),
             echo=prompt.echo and self.body.logprobs,
             tenant=self.services.caller.tenant,

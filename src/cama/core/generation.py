@@ -103,7 +103,8 @@ class Generation:
     ``heal``: the answer may retake the last tokens of the prompt. It begins with their text, which
     it does not give again, and so perhaps with a longer token that the prompt's end cut short.
     ``speculate``: several tokens may be guessed and checked in one pass, which changes the time
-    that an answer takes and not its text; None leaves it to the temperature.
+    that an answer takes and not its text; None leaves it to the temperature, and to the draft model
+    if one is loaded. That guesses at most ``num_draft`` tokens at a time, None leaves it to Cama.
     ``priority`` says who is served first: it changes when an answer comes, and not its text.
     """
 
@@ -123,6 +124,7 @@ class Generation:
     echo: bool = False
     heal: bool = False
     speculate: bool | None = None
+    num_draft: int | None = None
     priority: Priority = "interactive"
 
     @property

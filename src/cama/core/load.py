@@ -1,6 +1,6 @@
 """How a model is loaded: the options that, when they change, need another runner."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,17 @@ DEFAULT_CONTEXT = 4096
 """Tokens of context when nobody says otherwise and no accelerator offers more."""
 
 MIN_CONTEXT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A small model of the same vocabulary that guesses tokens for a larger one.
+
+    ``digest`` tells its content, in hexadecimal.
+    """
+
+    path: Path
+    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +41,11 @@ class LoadOptions:
     cache_type: CacheType = "f16"
     use_mmap: bool = True
     engine: EngineChoice = "auto"
+    draft: Draft | None = None
+
+    def for_draft(self) -> "LoadOptions":
+        """How the draft model is loaded: for the same texts."""
+        return replace(self, draft=None)
 
     def context_for(self, n_ctx_train: int) -> int:
         """Context length of one request for a model trained on ``n_ctx_train`` tokens."""

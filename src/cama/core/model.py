@@ -11,7 +11,8 @@ class ModelSpec:
     """A model to load: two specs with the same ``key`` share a runner when their options agree.
 
     ``key`` is the path of the weights (several names of one file share it); ``name`` the canonical
-    short name and ``digest`` the hexadecimal digest, for display; ``weights_bytes`` the file size.
+    short name and ``digest`` the hexadecimal digest, for display; ``weights_bytes`` the size of the
+    file and of its draft model's.
     """
 
     name: str

@@ -28,6 +28,7 @@ from cama.engine.prefix_store import PrefixStore
 from cama.engine.reader import Outcome, Reader
 from cama.engine.saving import Saving
 from cama.engine.sequence import Request, Sink, request_builder
+from cama.engine.speculation.draft import Drafter
 from cama.engine.speculation.speculator import Speculation
 from cama.engine.turns import Turns
 
@@ -50,18 +51,21 @@ class Loop:
         engine: Engine,
         n_parallel: int | None = None,
         store: PrefixStore | None = None,
+        draft: Engine | None = None,
         *,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         """At most ``n_parallel`` requests run at the same time; without it, all that fit.
 
-        ``store`` keeps prefixes on disk; ``run`` closes it at its end.
+        ``store`` keeps prefixes on disk; ``run`` closes it at its end. ``draft`` is a small model
+        of the same vocabulary, which guesses tokens ahead.
         """
         self._engine = engine
         self._clock = clock
         self._reader = Reader(engine.tokenizer)
+        drafter = None if draft is None else Drafter(draft, engine.info.n_vocab, clock)
         self._speculation = Speculation(
-            engine.tokenizer.end_of_generation, can_cut=engine.info.can_cut
+            engine.tokenizer.end_of_generation, drafter, can_cut=engine.info.can_cut
         )
         self._build = request_builder(engine)
         self._cache = PrefixCache(engine)
@@ -196,7 +200,7 @@ class Loop:
         self._admission.make_room()
         chosen, turn = self._turns.next(running)
         budget = min(self._engine.info.n_batch, max(self._engine.free_cells, 1))
-        self._speculation.propose(chosen, budget)
+        self._speculation.propose(chosen, budget, running)
         parts, plan = make_plan(chosen, budget, turn)
         started = self._clock()
         rows = self._forward(parts, plan)
@@ -207,6 +211,7 @@ class Loop:
     def check_integrity(self) -> None:
         """Recount sequences and cells; an AssertionError is a bug. For tests, between steps."""
         self._admission.check_integrity()
+        self._speculation.check_integrity()
 
     def _read_inbox(self) -> None:
         while not self._inbox.empty():

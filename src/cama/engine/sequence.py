@@ -23,6 +23,9 @@ from cama.engine.output import Assembler
 from cama.engine.prefix import Miss
 from cama.engine.radix import Key, Tokens
 from cama.engine.sampling.sampler import Sampler
+from cama.engine.speculation.draft import DraftAccount
+from cama.engine.speculation.lookup import Lookup
+from cama.engine.speculation.pace import MOST
 from cama.engine.speculation.speculator import Speculator
 from cama.engine.visible import visible_pieces, with_visible
 
@@ -230,7 +233,7 @@ class Request:
         self.n_cached -= end - start
         self.shifted_tokens += end - start
         if self.speculator:
-            self.speculator.proposer.forget()
+            self.speculator.forget()
         return start, end
 
     def chunk(self, text: str, *, is_last: bool) -> Chunk | None:
@@ -243,7 +246,7 @@ class Request:
         return Chunk(text=text, n_tokens=n_tokens, logprobs=logprobs)
 
     def finish(self, reason: FinishReason, now: float) -> Finish:
-        started = self.started or 0.0
+        started, speculator = self.started or 0.0, self.speculator
         return Finish(
             reason=reason,
             stop_string=self.output.stopped_by,
@@ -259,11 +262,11 @@ class Request:
             diverged_at=self.miss.diverged_at,
             queue_seconds=started - self.submitted,
             prefill_seconds=self.prefill_seconds,
-            decode_seconds=self.decode_seconds,
+            decode_seconds=self.decode_seconds + (speculator.draft_seconds if speculator else 0.0),
             sampling_seconds=self.sampling_seconds,
             decode_passes=self.decode_passes,
-            proposed_tokens=self.speculator.n_proposed if self.speculator else 0,
-            accepted_tokens=self.speculator.n_accepted if self.speculator else 0,
+            proposed_tokens=speculator.n_proposed if speculator else 0,
+            accepted_tokens=speculator.n_accepted if speculator else 0,
         )
 
 
@@ -330,11 +333,16 @@ def build_request(
         n_top=generation.logprobs,
         piece=with_visible(engine.tokenizer.piece, visible) if visible else None,
         n_scored=1 if generation.echo else len(prompt),
-        speculator=Speculator() if _may_speculate(generation) else None,
+        speculator=_speculator(generation),
     )
 
 
-def _may_speculate(generation: Generation) -> bool:
-    if generation.speculate is None:
-        return generation.sampling.temperature <= _COLD
-    return generation.speculate
+def _speculator(generation: Generation) -> Speculator | None:
+    if generation.speculate is False:
+        return None
+    is_cold = generation.sampling.temperature <= _COLD
+    n_draft = MOST if generation.num_draft is None else generation.num_draft
+    return Speculator(
+        Lookup() if generation.speculate or is_cold else None,
+        DraftAccount(n_draft) if n_draft > 0 else None,
+    )

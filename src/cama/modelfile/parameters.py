@@ -37,7 +37,7 @@ def _parse_float(text: str) -> float | None:
 _PARSERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
     **dict.fromkeys(
         ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "draft_num_predict",
-         "num_keep", "seed", "num_predict", "top_k", "repeat_last_n"),
+         "num_draft", "num_keep", "seed", "num_predict", "top_k", "repeat_last_n"),
         ("int", _parse_int)),
     **dict.fromkeys(
         ("top_p", "min_p", "typical_p", "temperature", "repeat_penalty", "presence_penalty",
@@ -45,6 +45,7 @@ _PARSERS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
         ("float", _parse_float)),
     "use_mmap": ("bool", _BOOLS.get),
     "stop": ("string", str),
+    "draft_model": ("string", str),
 }  # fmt: skip
 
 NAMES: Final = tuple(_PARSERS)

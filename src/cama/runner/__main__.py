@@ -16,7 +16,7 @@ def _open_engine(path: Path, load: LoadOptions, progress: Callable[[float], None
     return open_engine(path, load, progress)
 
 
-def _make_loop(engine: Engine, config: RunnerConfig) -> GenerationLoop:
+def _make_loop(engine: Engine, config: RunnerConfig, draft: Engine | None) -> GenerationLoop:
     from cama.engine.loop import Loop
     from cama.engine.prefix_store import PrefixStore, identity
 
@@ -24,7 +24,7 @@ def _make_loop(engine: Engine, config: RunnerConfig) -> GenerationLoop:
     if config.prefixes is not None:
         name = identity(config.model_path, engine.info, config.load)
         store = PrefixStore(config.prefixes, name)
-    return Loop(engine, config.load.n_parallel, store)
+    return Loop(engine, config.load.n_parallel, store, draft)
 
 
 if __name__ == "__main__":

@@ -5,20 +5,17 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from cama.core.errors import CamaError, RunnerError, from_dict
 from cama.core.generation import Event, Generation
-from cama.core.load import LoadOptions
 from cama.core.priority import Priority
 from cama.engine.base import Engine, Vectors
+from cama.runner.drafting import OpenEngine, open_draft, require_drafted
 from cama.runner.facts import describe
 from cama.runner.protocol import Health, RunnerConfig, RunnerInfo
 
 log = logging.getLogger("cama.runner")
-
-OpenEngine = Callable[[Path, LoadOptions, Callable[[float], None]], Engine]
 
 
 class GenerationLoop(Protocol):
@@ -47,7 +44,8 @@ class GenerationLoop(Protocol):
     def stop(self) -> None: ...
 
 
-MakeLoop = Callable[[Engine, RunnerConfig], GenerationLoop]
+MakeLoop = Callable[[Engine, RunnerConfig, Engine | None], GenerationLoop]
+"""From an engine, and the draft model's where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +55,12 @@ class Ready:
     engine: Engine
     loop: GenerationLoop
     info: RunnerInfo
+    draft: Engine | None = None
+
+    def close(self) -> None:
+        self.engine.close()
+        if self.draft is not None:
+            self.draft.close()
 
 
 class EngineThread(threading.Thread):
@@ -106,15 +110,18 @@ class EngineThread(threading.Thread):
         try:
             self._publish(ready)
         finally:
-            ready.engine.close()
+            ready.close()
 
     def _load(self) -> Ready:
         started = time.monotonic()
         self._progress(0.0)
-        path = self._config.model_path
-        engine = self._open_engine(path, self._config.load, self._progress)
+        path, load = self._config.model_path, self._config.load
+        # First, for it is small, and all that may be wrong with it is known before the model loads.
+        draft = open_draft(path, load, self._open_engine)
+        engine = self._open_engine(path, load, self._progress)
+        require_drafted(engine, draft)
         info = describe(path, engine, time.monotonic() - started)
-        return Ready(engine, self._make_loop(engine, self._config), info)
+        return Ready(engine, self._make_loop(engine, self._config, draft), info, draft)
 
     def _publish(self, ready: Ready) -> None:
         self._ready = ready

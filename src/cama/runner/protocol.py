@@ -29,7 +29,7 @@ from cama.core.generation import (
     Logprob,
     Sampling,
 )
-from cama.core.load import LoadOptions, PrefixFolder
+from cama.core.load import Draft, LoadOptions, PrefixFolder
 
 SECRET_HEADER = "x-cama-secret"
 
@@ -51,6 +51,8 @@ class RunnerConfig:
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self) | {"model_path": str(self.model_path)}
+        if self.load.draft is not None:
+            data["load"]["draft"]["path"] = str(self.load.draft.path)
         if self.prefixes is not None:
             data["prefixes"]["path"] = str(self.prefixes.path)
         return data
@@ -59,7 +61,7 @@ class RunnerConfig:
     def from_json(cls, data: Mapping[str, Any]) -> "RunnerConfig":
         return cls(
             model_path=Path(data["model_path"]),
-            load=LoadOptions(**data["load"]),
+            load=_load_options(data["load"]),
             secret=data["secret"],
             debug=data["debug"],
             prefixes=data["prefixes"] and _prefix_folder(data["prefixes"]),
@@ -94,6 +96,13 @@ class RunnerInfo:
     load_seconds: float
     rss_bytes: int
     rank_template: str = ""
+
+
+def _load_options(data: Mapping[str, Any]) -> LoadOptions:
+    draft = data["draft"]
+    if draft is not None:
+        draft = Draft(path=Path(draft["path"]), digest=draft["digest"])
+    return LoadOptions(**{**data, "draft": draft})
 
 
 def _prefix_folder(data: Mapping[str, Any]) -> PrefixFolder:

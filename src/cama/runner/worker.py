@@ -17,7 +17,8 @@ import uvicorn
 
 from cama.core.log import configure
 from cama.runner.app import App
-from cama.runner.engine_thread import EngineThread, MakeLoop, OpenEngine
+from cama.runner.drafting import OpenEngine
+from cama.runner.engine_thread import EngineThread, MakeLoop
 from cama.runner.outbox import Outbox
 from cama.runner.protocol import RunnerConfig
 from cama.runner.stdin import ORPHANED, exit_with_parent

@@ -16,6 +16,7 @@ def serves(loaded: LoadOptions, info: RunnerInfo, wanted: LoadOptions) -> bool:
         and wanted.n_threads in (0, loaded.n_threads)
         and (wanted.n_gpu_layers < 0 or wanted.n_gpu_layers == loaded.n_gpu_layers)
         and wanted.engine in ("auto", loaded.engine, info.engine)
+        and wanted.draft in (None, loaded.draft)
         and _fixed(wanted) == _fixed(loaded)
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cama.core.errors import InvalidOption, InvalidOptionType
 from cama.core.generation import Sampling
-from cama.core.load import LoadOptions
+from cama.core.load import Draft, LoadOptions
 from cama.core.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ _TYPES = {
     "use_mmap": "boolean",
     "num_thread": "integer",
     "draft_num_predict": "integer",
+    "draft_model": "string",
+    "num_draft": "integer",
     "num_keep": "integer",
     "seed": "integer",
     "num_predict": "integer",
@@ -39,7 +41,7 @@ _SAMPLING = (
     "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n",
     "repeat_penalty", "presence_penalty", "frequency_penalty", "seed",
 )  # fmt: skip
-_WITHOUT_EFFECT = ("main_gpu", "draft_num_predict")
+_WITHOUT_EFFECT = ("main_gpu",)
 
 _MAX_FLOAT32 = 3.4028234663852886e38
 _MAX_STOPS = 256
@@ -88,8 +90,19 @@ class Options:
         limit = 10 * n_ctx
         return wanted if 0 < wanted <= limit else limit
 
-    def load(self, settings: Settings) -> LoadOptions:
-        """How to load the model; ``settings`` say what the options leave open."""
+    @property
+    def draft_model(self) -> str:
+        """The name of the model that guesses tokens for this one; empty without one."""
+        return str(self.values.get("draft_model", "")).strip()
+
+    @property
+    def num_draft(self) -> int | None:
+        """How many tokens it may guess at a time, by Cama's name or by Ollama's."""
+        names = [name for name in ("num_draft", "draft_num_predict") if name in self.values]
+        return max(int(self.values[names[0]]), 0) if names else None
+
+    def load(self, settings: Settings, draft: Draft | None = None) -> LoadOptions:
+        """How to load the model, with ``draft``; ``settings`` say what the options leave open."""
         default = LoadOptions()
         return LoadOptions(
             n_ctx=self._limited("num_ctx") or settings.context_length,
@@ -99,6 +112,7 @@ class Options:
             n_gpu_layers=self.values.get("num_gpu", default.n_gpu_layers),
             use_mmap=self.values.get("use_mmap", default.use_mmap),
             engine=settings.engine,
+            draft=draft,
         )
 
     def _limited(self, key: str, default: int = 0) -> int:
@@ -125,6 +139,8 @@ def _convert(key: str, value: Any, kind: str) -> Any:
             return _integer(key, value)
         case "float32", int() | float():
             return _float32(key, value)
+        case "string", str():
+            return value
         case "array", list() | tuple():
             return _strings(key, value)
     raise InvalidOptionType(f'option "{key}" must be of type {kind}', option=key)

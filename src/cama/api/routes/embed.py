@@ -10,9 +10,9 @@ from starlette.responses import Response
 
 from cama.api.adapters import refuse_adapters
 from cama.api.body import read
-from cama.api.jobs import model_spec
 from cama.api.names import EMBED, EMBEDDINGS, Wording, find
 from cama.api.services import services
+from cama.api.specs import model_spec
 from cama.api.streaming import Answer
 from cama.core.embedding import Embedded, Embedding, Ranked, Ranking
 from cama.core.errors import InvalidRequest
@@ -95,7 +95,7 @@ async def answer(
 
     async def replies() -> AsyncGenerator[Reply, None]:
         options = Options.merge(model.params, body.options)
-        spec = model_spec(model, options, has.settings)
+        spec = await model_spec(has, model, options)
         async with has.scheduler.lease(
             spec, body.keep_alive, has.priority(body.priority)
         ) as runner:

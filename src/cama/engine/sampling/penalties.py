@@ -2,6 +2,8 @@
 
 from collections import deque
 from collections.abc import Iterable
+from copy import copy
+from typing import Self
 
 import numpy as np
 
@@ -34,6 +36,11 @@ class Penalties:
         self._length = length
         self._window: deque[int] = deque()
         self._counts: dict[int, int] = {}
+
+    def copy(self) -> Self:
+        twin = copy(self)
+        twin._window, twin._counts = self._window.copy(), self._counts.copy()
+        return twin
 
     def accept(self, tokens: Iterable[int]) -> None:
         """The newest tokens of the text; those that leave the window are forgotten."""

@@ -3,7 +3,9 @@
 import math
 import secrets
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import asdict
+from typing import Self
 
 import numpy as np
 
@@ -52,6 +54,19 @@ class Sampler:
         self._window = length
         seed = secrets.randbits(64) if sampling.seed == -1 else sampling.seed & _SEED_BITS
         self._random = np.random.Generator(np.random.PCG64(seed))
+
+    def twin(self) -> Self:
+        """One that draws from the same rows what this one will, with the same random numbers.
+
+        It has no guard, and this one does not notice what it draws.
+        """
+        twin = copy(self)
+        twin._guard = None
+        twin._penalties = self._penalties and self._penalties.copy()
+        if not self._is_greedy:
+            twin._random = np.random.Generator(np.random.PCG64(0))
+            twin._random.bit_generator.state = self._random.bit_generator.state
+        return twin
 
     @property
     def is_over(self) -> bool:

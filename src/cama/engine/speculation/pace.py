@@ -1,6 +1,7 @@
 """When a guess is worth evaluating: what passes cost, and what a request has won so far."""
 
 from collections import deque
+from collections.abc import Callable
 from statistics import median
 
 _N_SAMPLES = 5
@@ -81,12 +82,20 @@ class Pace:
         self._credit: float | None = None
 
     def choose(
-        self, times: PassTimes, *, chance: float, n_rows: int, n_planned: int, most: int
+        self,
+        times: PassTimes,
+        *,
+        chance: float,
+        n_rows: int,
+        n_planned: int,
+        most: int,
+        price: Callable[[int], float] = lambda k: 0.0,
     ) -> int:
         """How many tokens to guess: the number that promises the most tokens per second.
 
         ``n_rows`` generate in this pass, ``n_planned`` rows are in it already; at most ``most`` are
-        wanted. A token is worth what it takes in a pass without guesses.
+        wanted. A token is worth what it takes in a pass without guesses. ``price`` is what it takes
+        to guess so many, in seconds.
         """
         plain, planned = times.known(n_rows), times.expected(n_planned)
         if plain is None or planned is None:
@@ -100,7 +109,10 @@ class Pace:
             if k > most or n_planned + shorter > times.largest:
                 break
             seconds = times.expected(n_planned + k)
-            if seconds is None or seconds - planned > self._credit:
+            if seconds is None:
+                break
+            seconds += price(k)
+            if seconds - planned > self._credit:
                 break
             shorter = k
             won = _expected_hits(chance, k) * plain / n_rows

@@ -1,0 +1,41 @@
+"""From a model and the options of a request to what the scheduler loads."""
+
+import asyncio
+
+from cama.api.names import local_name
+from cama.api.services import Services
+from cama.core.errors import CamaError, InvalidOption
+from cama.core.load import Draft
+from cama.core.model import ModelSpec
+from cama.store.models import StoredModel
+from cama.wire.options import Options
+
+
+async def model_spec(services: Services, model: StoredModel, options: Options) -> ModelSpec:
+    """How to load ``model``. Raises InvalidOption when there is no such draft model."""
+    guesses = await _draft_model(services, options.draft_model)
+    draft = Draft(path=guesses.path, digest=guesses.digest) if guesses else None
+    return ModelSpec(
+        name=model.name,
+        path=model.path,
+        digest=model.digest,
+        weights_bytes=model.size + (guesses.size if guesses else 0),
+        load=options.load(services.settings, draft),
+    )
+
+
+async def _draft_model(services: Services, name: str) -> StoredModel | None:
+    if not name:
+        return None
+    try:
+        model = await asyncio.to_thread(services.store.get, local_name(name))
+    except CamaError as error:
+        # A client would take "not found" for the model itself, and try to pull that.
+        raise _refusal(error.message) from error
+    if model.adapters:
+        raise _refusal(f'"{name}" has adapters, which a draft model cannot have')
+    return model
+
+
+def _refusal(reason: str) -> InvalidOption:
+    return InvalidOption(f'option "draft_model": {reason}', option="draft_model")
