@@ -27,7 +27,7 @@ from cama.templates.prompt import Template
 from cama.wire.answers import Dialect, Echo, End, Event, Loaded, Metrics, Part, Rendered
 from cama.wire.framing import Reply
 from cama.wire.options import Options
-from cama.wire.requests import Common
+from cama.wire.requests import Common, GenerateRequest
 
 _MAX_TOP_LOGPROBS = 20
 
@@ -226,9 +226,21 @@ class Job:
             num_draft=options.num_draft,
             logprobs=_logprobs(self.body),
             echo=prompt.echo and self.body.logprobs,
+            heal=self._heals(options),
             tenant=self.services.caller.tenant,
             priority=self.services.priority(self.body.priority),
         )
+
+    def _heals(self, options: Options) -> bool:
+        """Whether the answer may retake the end of the prompt.
+
+        Unless the request says so, only where a form keeps what is retaken from becoming another
+        word, and no template has put an end to the prompt.
+        """
+        if options.heal is not None:
+            return options.heal
+        body = self.body
+        return isinstance(body, GenerateRequest) and body.raw and body.format is not None
 
 
 def _logprobs(body: Common) -> int:

@@ -36,6 +36,7 @@ _TYPES = {
     "presence_penalty": "float32",
     "frequency_penalty": "float32",
     "stop": "array",
+    "heal": "boolean",
 }
 _SAMPLING = (
     "temperature", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n",
@@ -83,6 +84,11 @@ class Options:
     @property
     def num_keep(self) -> int:
         return int(self.values.get("num_keep", 4))
+
+    @property
+    def heal(self) -> bool | None:
+        """Whether the answer may retake the last tokens of the prompt, if that was said."""
+        return self.values.get("heal")
 
     def num_predict(self, n_ctx: int) -> int:
         """How many tokens to generate: never without end, whatever was asked."""
