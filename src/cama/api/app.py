@@ -24,6 +24,9 @@ from cama.api.routes.openai.completions import completions
 from cama.api.routes.openai.embeddings import embeddings as openai_embeddings
 from cama.api.routes.openai.embeddings import rerank as openai_rerank
 from cama.api.routes.openai.models import model, models
+from cama.api.routes.openai.responses import create as create_response
+from cama.api.routes.openai.responses import delete as delete_response
+from cama.api.routes.openai.responses import get as get_response
 from cama.api.routes.system import root, status, unavailable, version
 from cama.api.services import Scheduler, Services
 from cama.core.settings import Settings
@@ -51,6 +54,9 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/v1/completions", ("POST",), completions),
     ("/v1/embeddings", ("POST",), openai_embeddings),
     ("/v1/rerank", ("POST",), openai_rerank),
+    ("/v1/responses", ("POST",), create_response),
+    ("/v1/responses/{id}", ("GET",), get_response),
+    ("/v1/responses/{id}", ("DELETE",), delete_response),
     ("/v1/models", _READ, models),
     ("/v1/models/{model:path}", _READ, model),
     # Ollama's other routes, until they are there.

@@ -65,6 +65,12 @@ class NotAvailable(Unsupported):
     code = "not_available"
 
 
+class ResponseNotFound(InvalidRequest):
+    """No response of that name is kept."""
+
+    code = "response_not_found"
+
+
 STATUS: Mapping[type[Exception], int] = {
     CamaError: 500,
     InvalidInput: 400,
@@ -77,6 +83,7 @@ STATUS: Mapping[type[Exception], int] = {
     CloudDisabled: 403,
     NotAvailable: 501,
     ModelNotFound: 404,
+    ResponseNotFound: 404,
     QueueFull: 503,
     ServerUnavailable: 503,
 }

@@ -9,6 +9,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from cama.api.gate import ANYBODY, caller
+from cama.api.responses import Responses
 from cama.core.keys import ApiKey
 from cama.core.model import ModelSpec
 from cama.core.priority import Priority
@@ -48,13 +49,17 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """``stopping`` is set when answers that still run must end; ``caller`` is who asks."""
+    """``stopping`` is set when answers that still run must end; ``caller`` is who asks.
+
+    ``responses`` are those of OpenAI's API that a later request may name.
+    """
 
     settings: Settings
     store: Store
     scheduler: Scheduler
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     caller: ApiKey = ANYBODY
+    responses: Responses = field(default_factory=Responses)
 
     def priority(self, asked: Priority) -> Priority:
         """That of a request: it can have no more than its caller."""
