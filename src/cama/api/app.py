@@ -15,6 +15,7 @@ from cama.api.cors import CORS, Origins
 from cama.api.gate import Gate, keys_of
 from cama.api.hosts import HostCheck, is_loopback
 from cama.api.problems import HANDLERS
+from cama.api.routes.anthropic import count_tokens, messages
 from cama.api.routes.chat import chat
 from cama.api.routes.embed import embed, embeddings, rerank
 from cama.api.routes.generate import generate
@@ -68,8 +69,8 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/signout", ("POST",), unavailable),
     ("/api/user/keys/{key}", ("DELETE",), unavailable),
     ("/api/experimental/{name}", ("GET", "POST"), unavailable),
-    ("/v1/messages", ("POST",), unavailable),
-    ("/v1/messages/count_tokens", ("POST",), unavailable),
+    ("/v1/messages", ("POST",), messages),
+    ("/v1/messages/count_tokens", ("POST",), count_tokens),
     ("/v1/audio/transcriptions", ("POST",), unavailable),
 )
 

@@ -13,7 +13,7 @@ from cama.api.answering import Answering
 from cama.api.facts import Facts, read_facts
 from cama.api.merging import merged
 from cama.api.names import Wording, find
-from cama.api.prompts import Prompt
+from cama.api.prompts import Prompt, count_tokens
 from cama.api.services import Services
 from cama.api.specs import model_spec
 from cama.api.streaming import Answer
@@ -112,6 +112,16 @@ class Job:
         """Generate the choices to each of several prompts at the same time."""
         stream = self.body.stream and not self.body.debug_render_only
         return self._answer(self._generate(prompts), stream=stream)
+
+    def count(self, prompt: MakePrompt, reply: Callable[[int], Reply]) -> Answer:
+        """Answer how many tokens a prompt has, without generating."""
+
+        async def replies() -> AsyncGenerator[Reply, None]:
+            async with self._lease(self._spec(self._options())) as runner:
+                n_tokens = await count_tokens(runner, await prompt(runner))
+            yield reply(n_tokens)
+
+        return Answer(replies(), stream=False, stopping=self.services.stopping)
 
     def load(self, verb: str) -> Answer:
         """Load the model or keep it loaded; with a keep-alive of zero, unload it."""

@@ -40,6 +40,10 @@ def raw_prompt(runner: Runner, text: str) -> Prompt:
     return Prompt(text=text, add_special=not (bos and text.startswith(bos)))
 
 
+async def count_tokens(runner: Runner, prompt: Prompt) -> int:
+    return len(await runner.tokenize(prompt.text, add_special=prompt.add_special))
+
+
 async def continued(runner: Runner, prompt: Prompt, context: tuple[int, ...]) -> Prompt:
     """``prompt`` after the ids of an earlier reply. Raises InvalidRequest on ids of no token."""
     if not context:

@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cama.api.body import read
-from cama.api.jobs import Job, refuse_missing
+from cama.api.jobs import Job, MakePrompt, refuse_missing
 from cama.api.names import CHAT
 from cama.api.prompts import Prompt, chat_prompt, stored_messages
 from cama.api.services import Services, services
@@ -24,10 +24,12 @@ async def chat(request: Request) -> Response:
 async def converse(has: Services, body: ChatRequest, dialect: Dialect) -> Answer:
     """The answer to ``body``, in whatever dialect it was asked."""
     job = await Job.start(has, body, dialect, CHAT)
-    has_images = any(message.images for message in body.messages)
-    refuse_missing(body, images=has_images)
-    if not body.messages:
-        return job.load("chat")
+    return job.respond(checked_prompt(job, body)) if body.messages else job.load("chat")
+
+
+def checked_prompt(job: Job, body: ChatRequest) -> MakePrompt:
+    """How the prompt of ``job``, which ``body`` asks for, is made. Raises Unsupported."""
+    refuse_missing(body, images=any(message.images for message in body.messages))
     job.require("chat")
 
     async def prompt(runner: Runner) -> Prompt:
@@ -39,7 +41,7 @@ async def converse(has: Services, body: ChatRequest, dialect: Dialect) -> Answer
             variables=job.variables,
         )
 
-    return job.respond(prompt)
+    return prompt
 
 
 def _messages(body: ChatRequest, model: StoredModel) -> list[Message]:

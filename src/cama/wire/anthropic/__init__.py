@@ -1,0 +1,1 @@
+"""Anthropic's dialect: pure functions from its requests to ours, from our answers to replies."""
