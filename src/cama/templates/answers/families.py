@@ -17,7 +17,8 @@ from cama.templates.answers.xml_calls import XmlCalls
 _NOTHING = re.compile("")
 
 _HERMES = JsonCalls(opens=("<tool_call>",), closes=("</tool_call>",), before="\n", after="\n")
-_LLAMA = JsonCalls(opens=("{", "<|python_tag|>"), arguments="parameters", is_bare=True)
+_LLAMA = JsonCalls(opens=("{",), arguments="parameters", is_bare=True)
+_PYTHON_TAG = JsonCalls(opens=("<|python_tag|>",), arguments="parameters")
 _BARE = JsonCalls(opens=("{", "["), is_bare=True)
 _COMMAND_R = JsonCalls(
     opens=("Action: ```json", "Action:\n```json"),
@@ -82,7 +83,7 @@ def _invocations(block: str, prefix: str, string: str) -> XmlCalls:
 _GLM = XmlCalls(
     opens=("<tool_call>",),
     closes=("</tool_call>",),
-    head=re.compile(r"\s*(?P<name>[^\s<{]+)\s*"),
+    head=re.compile(r"\s*(?P<name>[^\s<>{}()\[\]\"'=]{1,256})\s*"),
     argument=re.compile(
         r"<arg_key>(?P<key>.*?)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>"
         r"(?=\s*(?:<arg_key>|\Z))\s*",
@@ -226,9 +227,12 @@ _FAMILIES = (
         [PythonicCalls(opens=("<function_calls>",), closes=("</function_calls>",))],
     ),
     _Family(("<tool_call>",), [_HERMES]),
-    _Family(("<|header_start|>", "tools"), [PythonicCalls(opens=("[",), is_bare=True), _LLAMA]),
-    _Family(("<|start_header_id|>", "tools"), [_LLAMA]),
-    _Family(("<|start_header_id|>", ".Tools"), [_LLAMA]),
+    _Family(
+        ("<|header_start|>", "tools"),
+        [PythonicCalls(opens=("[",), is_bare=True), _LLAMA, _PYTHON_TAG],
+    ),
+    _Family(("<|start_header_id|>", "tools"), [_LLAMA, _PYTHON_TAG]),
+    _Family(("<|start_header_id|>", ".Tools"), [_LLAMA, _PYTHON_TAG]),
     _Family(("List of tools: [",), [_LFM]),
     _Family((".Tools",), [_BARE]),
     _Family(("tools", "tool_calls"), [_BARE]),
