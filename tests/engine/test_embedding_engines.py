@@ -14,6 +14,7 @@ from cama.core.load import LoadOptions
 from cama.engine.base import Embeds, Engine, Interruptible, Plan, SeqId, Span, Vectors
 from cama.engine.llama.encoder import LlamaEncoder
 from cama.engine.llama.engine import LlamaEngine
+from cama.engine.native.encoder import NativeEncoder
 from cama.engine.native.engine import NativeEngine
 from cama.engine.select import open_engine
 from cama.engine.tokenizer import LlamaTokenizer
@@ -23,7 +24,7 @@ from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.native
 
-MEAN, LAST, RANK = 1, 3, 4
+MEAN, CLS, LAST, RANK = 1, 2, 3, 4
 LENGTHS = (5, 1, 30, 64, 130)
 """With batches of 64: many texts in one, one that fills it, and one that takes several."""
 
@@ -73,7 +74,7 @@ def test_real_model_gives_its_reference_vectors(opened: Open, shared_data: Path)
     golden = json.loads((folder / "all-MiniLM-L6-v2.golden.json").read_text())
     engine = opened(open_engine, folder / "all-MiniLM-L6-v2-Q8_0.gguf")
     assert engine.pooling == "mean"
-    assert (engine.info.engine, engine.info.n_ctx, engine.info.n_embd) == ("llama", 512, 384)
+    assert (engine.info.engine, engine.info.n_ctx, engine.info.n_embd) == ("native", 512, 384)
     cases = golden["cases"]
     for case in cases:
         ids = engine.tokenizer.encode(case["text"], add_special=True, parse_special=True)
@@ -87,11 +88,49 @@ def test_real_model_gives_its_reference_vectors(opened: Open, shared_data: Path)
     assert np.linalg.norm(together, axis=1) == pytest.approx(norms, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["bert", "gemma-embedding", "nomic-bert", "nomic-bert-moe"])
-def test_encoders_give_their_reference_vectors(opened: Open, shared_data: Path, name: str) -> None:
+ENCODERS = ["bert", "gemma-embedding", "nomic-bert", "nomic-bert-moe"]
+
+
+@pytest.mark.parametrize("how", [NativeEncoder.open, LlamaEncoder.open])
+@pytest.mark.parametrize("name", ENCODERS)
+def test_encoders_give_their_reference_vectors(
+    opened: Open, shared_data: Path, name: str, how: Open
+) -> None:
     golden = json.loads((shared_data / "toy" / f"{name}.golden.json").read_text())
-    engine = opened(open_engine, shared_data / "toy" / f"{name}.gguf")
+    engine = opened(how, shared_data / "toy" / f"{name}.gguf")
     assert np.abs(engine.embed([golden["ids"]])[0] - golden["libllama"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("n_ctx", [512, 4096])
+@pytest.mark.parametrize("kind", [MEAN, CLS, LAST])
+@pytest.mark.parametrize("name", ["gemma-embedding", "nomic-bert", "nomic-bert-moe"])
+def test_encoders_agree_to_the_last_bit(
+    opened: Open, shared_data: Path, tmp_path: Path, name: str, kind: int, n_ctx: int
+) -> None:
+    """Texts together and alone, with fused attention where a context is long."""
+    head = {f"{name}.pooling_type": U32(kind), f"{name}.context_length": U32(4096)}
+    path = rewrite(shared_data / "toy" / f"{name}.gguf", tmp_path / f"{name}.gguf", head)
+    native, llama = (
+        opened(how, path, n_ctx=n_ctx, cache_type="f16")
+        for how in (NativeEncoder.open, LlamaEncoder.open)
+    )
+    assert native.pooling == llama.pooling
+    rng = np.random.default_rng(0)
+    texts = [rng.integers(3, 120, length).tolist() for length in (5, 1, 60, 130)]
+    np.testing.assert_array_equal(native.embed(texts), llama.embed(texts))
+    np.testing.assert_array_equal(native.embed(texts[2:3]), llama.embed(texts[2:3]))
+
+
+def test_an_encoder_reads_no_further_than_its_positions_go(
+    opened: Open, shared_data: Path, tmp_path: Path
+) -> None:
+    """A longer context than the table of positions has rows would read past its end."""
+    head: dict[str, Writable] = {"bert.context_length": U32(4096)}
+    path = rewrite(shared_data / "toy" / "bert.gguf", tmp_path / "bert.gguf", head)
+    engine = opened(NativeEncoder.open, path, n_ctx=4096)
+    assert engine.info.n_ctx == 64
+    with pytest.raises(EngineError):
+        engine.embed([[5] * 65])
 
 
 @pytest.mark.parametrize("kind", [None, MEAN, LAST])
@@ -204,6 +243,16 @@ def test_an_embedding_can_be_aborted(opened: Open, tiny_model: Callable[..., Pat
 def test_an_encoder_does_not_generate(opened: Open, tiny_model: Callable[..., Path]) -> None:
     engine = opened(LlamaEncoder.open, tiny_model("llama"))
     assert not engine.info.generates
+    with pytest.raises(EngineError, match="embeds text, it does not continue it"):
+        engine.forward(Plan((Span(SeqId(0), 0, [1], 1),)))
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine.embed([[1]])
+
+
+def test_a_native_encoder_does_not_generate(opened: Open, shared_data: Path) -> None:
+    engine = opened(open_engine, shared_data / "toy" / "bert.gguf")
+    assert (engine.info.engine, engine.info.generates) == ("native", False)
     with pytest.raises(EngineError, match="embeds text, it does not continue it"):
         engine.forward(Plan((Span(SeqId(0), 0, [1], 1),)))
     engine.close()

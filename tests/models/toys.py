@@ -68,7 +68,10 @@ NATIVE = {
     "qwen3vl": Toy(),
     "qwen3vlmoe": Toy(),
 }
-"""Those that the native engine runs."""
+"""Those that the native engine generates with."""
+
+ENCODERS = {"bert", "gemma-embedding", "nomic-bert", "nomic-bert-moe"}
+"""Those that it embeds with."""
 
 
 def golden(shared_data: Path, name: str) -> dict[str, Any]:

@@ -32,12 +32,12 @@ def open_engine(path: Path, load: LoadOptions, progress: Callable[[float], None]
 def _open(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> Engine:
     reason = "forced by the setting"
     if load.engine != "llama":
-        from cama.engine.native.engine import NativeEngine
+        from cama.engine.native.open import open_native
 
         is_forced = load.engine == "native"
         reason = reason if is_forced else "the native engine defines this architecture"
         try:
-            return NativeEngine.open(path, load, reason, progress)
+            return open_native(path, load, reason, progress)
         except UnsupportedModel as error:
             if is_forced:
                 raise

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from cama.core.errors import EngineError
 from cama.core.load import LoadOptions
-from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
+from cama.engine.base import EngineInfo, Pooling, Vectors
+from cama.engine.embed_only import EmbedOnly
 from cama.engine.llama.embedder import Embedder
 from cama.engine.llama.model import architecture, device_names, open_model
 from cama.engine.pooling import check_texts
@@ -23,7 +23,7 @@ def only_embeds(path: Path) -> bool:
         return f"{file.architecture}.pooling_type" in file.metadata
 
 
-class LlamaEncoder:
+class LlamaEncoder(EmbedOnly):
     """Implements cama.engine.base.Embeds and Interruptible; as an Engine it refuses to generate."""
 
     def __init__(self, model: int, load: LoadOptions, reason: str) -> None:
@@ -94,30 +94,3 @@ class LlamaEncoder:
             embedder.close()
         if model:
             llama().llama_model_free(model)
-
-    # There is no cache to write to
-
-    @property
-    def free_cells(self) -> int:
-        return 0
-
-    def forward(self, plan: Plan) -> Logits:
-        self._refuse()
-
-    def share(self, source: SeqId, target: SeqId, length: int) -> None:
-        self._refuse()
-
-    def truncate(self, seq: SeqId, length: int) -> int:
-        self._refuse()
-
-    def shift(self, seq: SeqId, start: int, end: int) -> None:
-        self._refuse()
-
-    def save(self, seq: SeqId, length: int) -> bytes:
-        self._refuse()
-
-    def restore(self, seq: SeqId, state: bytes) -> int:
-        self._refuse()
-
-    def _refuse(self) -> NoReturn:
-        raise EngineError("the model embeds text, it does not continue it")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cama.core.errors import CamaError, EngineError
+from cama.core.errors import CamaError, EngineError, UnsupportedModel
 from cama.core.generation import Adapters
 from cama.core.load import LoadOptions
 from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
@@ -18,7 +18,7 @@ from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import MappedWeights, bind, check_whole
-from cama.engine.native.nn import Decoder
+from cama.engine.native.nn import Decoder, Encoder
 from cama.engine.plan_check import check_plan, check_sequence
 from cama.engine.pooling import check_texts
 from cama.engine.threads import default_threads
@@ -37,7 +37,10 @@ class NativeEngine:
         check_whole(file)
         self._file = file
         self._weights = MappedWeights(file)
-        self.model: Decoder = bind(file, self._weights, load)
+        model = bind(file, self._weights, load)
+        if isinstance(model, Encoder):
+            raise UnsupportedModel("the model embeds text, it does not continue it")
+        self.model: Decoder = model
         c = self.model.config
         n_threads = load.n_threads or default_threads()
         n_cells = load.cells_for(c.n_ctx_train)

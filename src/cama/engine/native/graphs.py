@@ -221,7 +221,7 @@ class Graphs:
 
     def _rotate(self, graph: Graph, positions: Tensor) -> None:
         for layer in self._storage.keys:
-            c = self._model.config.layer(layer)
+            c = self._model.layers[layer]
             if c.rotates:
                 rotate = self._model.rotation(c, positions).without_magnitude()
                 first, n = c.rotated_part

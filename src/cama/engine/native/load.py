@@ -7,7 +7,7 @@ import numpy as np
 from cama.core.errors import InvalidModelFile, UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.native import models
-from cama.engine.native.nn import BaseConfig, Decoder
+from cama.engine.native.nn import BaseConfig, Decoder, Encoder
 from cama.ggml.backend import Buffer
 from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor
@@ -79,7 +79,7 @@ def _only_drafts(name: str, config: BaseConfig) -> bool:
     return head == "blk" and index.isdecimal() and config.n_layer <= int(index) < config.n_block
 
 
-def bind(file: GGUFFile, weights: MappedWeights, load: LoadOptions) -> Decoder:
+def bind(file: GGUFFile, weights: MappedWeights, load: LoadOptions) -> Decoder | Encoder:
     """The file's model with its weights.
 
     Raises UnsupportedModel for what the definition does not implement (another architecture, a

@@ -44,6 +44,7 @@ from cama.ggml.ops.products import (
     rope_multi,
 )
 from cama.ggml.ops.shapes import (
+    cast,
     concat,
     contiguous,
     copy,
@@ -69,6 +70,7 @@ __all__ = [
     "ShapeError",
     "add",
     "add_id",
+    "cast",
     "clamp",
     "concat",
     "contiguous",

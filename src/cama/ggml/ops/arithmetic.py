@@ -90,9 +90,14 @@ def mean(x: Tensor) -> Tensor:
     return graph.result(node, _abi.GGML_TYPE_F32, (1, *x.shape[1:]))
 
 
-def soft_max(x: Tensor) -> Tensor:
-    """Softmax over ne0."""
-    return _unary(ggml().ggml_soft_max, x)
+def soft_max(x: Tensor, mask: Tensor | None = None, factor: float = 1.0) -> Tensor:
+    """Softmax of x · factor + mask over ne0; ``mask`` [ne0, ne1] is the same for later ones."""
+    graph = graph_of(x)
+    if mask is not None:
+        check(mask.shape[:2] == x.shape[:2] and mask.shape[2:] == (1, 1), "soft_max", x, mask)
+    address = None if mask is None else mask.address
+    node = ggml().ggml_soft_max_ext(graph.context.address, x.address, address, factor, 0.0)
+    return graph.result(node, x.type, x.shape)
 
 
 def rms_norm(x: Tensor, epsilon: float) -> Tensor:

@@ -8,12 +8,18 @@ from cama.ggml.ops.checks import check, graph_of
 from cama.ggml.tensor import Tensor
 
 
-def mul_mat(weight: Tensor, x: Tensor) -> Tensor:
-    """x · weightᵀ: weight [n_in, n_out], x [n_in, n] -> [n_out, n], float32."""
+def mul_mat(weight: Tensor, x: Tensor, *, exact: bool = False) -> Tensor:
+    """x · weightᵀ: weight [n_in, n_out], x [n_in, n] -> [n_out, n], float32.
+
+    ``exact`` asks for sums in float32 of devices that would round them.
+    """
     w, s = weight.shape, x.shape
     check(w[0] == s[0] and s[2] % w[2] == 0 and s[3] % w[3] == 0, "mul_mat", weight, x)
     graph = graph_of(x, weight)
-    node = ggml().ggml_mul_mat(graph.context.address, weight.address, x.address)
+    lib = ggml()
+    node = lib.ggml_mul_mat(graph.context.address, weight.address, x.address)
+    if exact:
+        lib.ggml_prec_set_acc(node, _abi.GGML_PREC_F32)
     return graph.result(node, _abi.GGML_TYPE_F32, (w[1], s[1], s[2], s[3]))
 
 

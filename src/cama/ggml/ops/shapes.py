@@ -73,11 +73,15 @@ def part(x: Tensor, first: int, n: int) -> Tensor:
     return view(graph_of(x), x, (n, x.shape[1], x.shape[2]), (row, plane), first * size)
 
 
-def rows_of(x: Tensor, first: int, n: int) -> Tensor:
-    """Rows ``first`` ... ``first`` + n - 1 (ne1) of x, as a window of three dimensions."""
+def rows_of(x: Tensor, first: int, n: int, *, graph: Graph | None = None) -> Tensor:
+    """Rows ``first`` ... ``first`` + n - 1 (ne1) of x, as a window of three dimensions.
+
+    ``graph`` is for a tensor that outlives graphs.
+    """
     check(first >= 0 and first + n <= x.shape[1] and x.shape[3] == 1, f"rows {first} + {n}", x)
     _, row, plane = _strides(x)
-    return view(graph_of(x), x, (x.shape[0], n, x.shape[2]), (row, plane), first * row)
+    graph = graph or graph_of(x)
+    return view(graph, x, (x.shape[0], n, x.shape[2]), (row, plane), first * row)
 
 
 def slice_of(x: Tensor, index: int) -> Tensor:
@@ -127,6 +131,13 @@ def permute(x: Tensor, axes: tuple[int, int, int, int]) -> Tensor:
 def transpose(x: Tensor) -> Tensor:
     """The first two dimensions exchanged; no data moves."""
     return permute(x, (1, 0, 2, 3))
+
+
+def cast(x: Tensor, type: int) -> Tensor:
+    """A contiguous copy in another type."""
+    graph = graph_of(x)
+    node = ggml().ggml_cast(graph.context.address, x.address, type)
+    return graph.result(node, type, x.shape)
 
 
 def contiguous(x: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ class Window(NamedTuple):
     """A token sees fewer than all earlier ones.
 
     ``sliding``: itself and the ``size`` - 1 before it. ``chunked``: those of its own chunk of
-    ``size`` tokens.
+    ``size`` tokens. ``around``: those up to half of ``size`` away, on both sides.
     """
 
     size: int
-    kind: Literal["sliding", "chunked"] = "sliding"
+    kind: Literal["sliding", "chunked", "around"] = "sliding"
 
     def first(self, position: int) -> int:
         """The first position that the token at ``position`` sees."""

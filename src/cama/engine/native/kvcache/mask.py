@@ -55,6 +55,19 @@ def _fill_window(block: Mask, start: int, cells: Cells, window: Window) -> None:
     block[:, as_slice(cells[first:])] = np.where(visible, np.float16(0), HIDDEN)
 
 
+def fill_texts(mask: NDArray[Any], lengths: Sequence[int], window: Window | None) -> None:
+    """Write 0 or -inf into ``mask`` [n_tokens, n_tokens]: tokens see their own text, both ways."""
+    mask.fill(-np.inf)
+    end = 0
+    for length in lengths:
+        first, end = end, end + length
+        own = mask[first:end, first:end]
+        own[:] = 0
+        if window is not None:
+            away = np.abs(np.subtract.outer(np.arange(length), np.arange(length)))
+            own[away > window.size // 2] = -np.inf
+
+
 @lru_cache(8)
 def _triangle(n: int) -> Mask:
     """[n, n]: 0 on and below the diagonal, -inf above."""

@@ -46,6 +46,36 @@ class LayerCache:
         """All visible cells, with heads of that many elements."""
         return self._window(self._keys, n_key), self._window(self._values or self._keys, n_value)
 
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: float,
+        *,
+        cap: float = 0.0,
+        sinks: Tensor | None = None,
+    ) -> Tensor:
+        """Store k and v, attend q [n, n_head, n_tokens] to all cells that its token may see.
+
+        -> [n_v, n_head, n_tokens].
+        """
+        return self.look_up(q, *self.store(k, v), scale, cap=cap, sinks=sinks)
+
+    def look_up(
+        self,
+        q: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        scale: float,
+        *,
+        cap: float = 0.0,
+        sinks: Tensor | None = None,
+    ) -> Tensor:
+        """Attend q to cells that :meth:`store` or :meth:`read` gave."""
+        turned = ops.permute(q, (0, 2, 1, 3))
+        return ops.flash_attention(turned, keys, values, self.mask, scale, cap=cap, sinks=sinks)
+
     def _write(self, pool: Tensor, new: Tensor) -> None:
         graph = new.graph
         assert graph is not None
@@ -58,6 +88,38 @@ class LayerCache:
         n_head = 1 if self._values is None else pool.shape[0] // n
         strides = row_bytes(pool.type, pool.shape[0]), row_bytes(pool.type, n)
         return ops.view(graph, pool, (n, self._n_kv, n_head), strides)
+
+
+class NoCache(LayerCache):
+    """For encoders: tokens attend to those of the same pass, of which nothing is kept."""
+
+    def __init__(self, mask: Tensor) -> None:
+        """``mask`` is float16 where attention is to be fused, else float32."""
+        self.mask = mask
+
+    def store(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        turned = (ops.permute(x, (0, 2, 1, 3)) for x in (k, v))
+        keys, values = (ops.cast(x, _abi.GGML_TYPE_F16) for x in turned)
+        return keys, values
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        scale: float,
+        *,
+        cap: float = 0.0,
+        sinks: Tensor | None = None,
+    ) -> Tensor:
+        if self.mask.type == _abi.GGML_TYPE_F16:
+            return super().attend(q, k, v, scale, cap=cap, sinks=sinks)
+        assert not cap
+        assert sinks is None
+        q, k = (ops.permute(x, (0, 2, 1, 3)) for x in (q, k))
+        scores = ops.soft_max(ops.mul_mat(k, q, exact=True), self.mask, scale)
+        values = ops.contiguous(ops.permute(v, (1, 2, 0, 3)))
+        return ops.contiguous(ops.permute(ops.mul_mat(values, scores), (0, 2, 1, 3)))
 
 
 class KVStorage:

@@ -3,13 +3,15 @@
 from importlib import import_module
 
 from cama.core.errors import UnsupportedModel
-from cama.engine.native.nn import Decoder
+from cama.engine.native.nn import Decoder, Encoder
 
 _DEFINITIONS = {
+    "bert": "bert:Bert",
     "cohere2": "cohere2:Cohere2",
     "command-r": "command_r:CommandR",
     "deepseek2": "deepseek2:DeepSeek2",
     "gemma": "gemma:Gemma",
+    "gemma-embedding": "gemma_embedding:GemmaEmbedding",
     "gemma2": "gemma2:Gemma2",
     "gemma3": "gemma3:Gemma3",
     "gemma3n": "gemma3n:Gemma3n",
@@ -22,6 +24,8 @@ _DEFINITIONS = {
     "llama": "llama:Llama",
     "llama4": "llama4:Llama4",
     "mistral3": "mistral3:Mistral3",
+    "nomic-bert": "nomic_bert:NomicBert",
+    "nomic-bert-moe": "nomic_bert:NomicBert",
     "olmo2": "olmo2:Olmo2",
     "phi3": "phi3:Phi3",
     "qwen2": "qwen2:Qwen2",
@@ -34,11 +38,11 @@ _DEFINITIONS = {
 }
 
 
-def find(architecture: str) -> type[Decoder]:
+def find(architecture: str) -> type[Decoder] | type[Encoder]:
     """The definition of an architecture. Raises UnsupportedModel when there is none."""
     target = _DEFINITIONS.get(architecture)
     if target is None:
         raise UnsupportedModel(f"the native engine has no definition of {architecture!r}")
     module, name = target.split(":")
-    definition: type[Decoder] = getattr(import_module(f"{__name__}.{module}"), name)
+    definition: type[Decoder] | type[Encoder] = getattr(import_module(f"{__name__}.{module}"), name)
     return definition

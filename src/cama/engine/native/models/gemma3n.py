@@ -57,7 +57,7 @@ class Attention(nn.Group):
             q = nn.heads(self.qkv.attn_q(x), c.n_head)
             keys, values = at.kv.read(c.head_dim, c.value_dim)
         q = at.rotate(self.attn_q_norm(q))
-        return self.attn_output(nn.look_up(q, keys, values, at.kv, 1.0))
+        return self.attn_output(nn.flat(at.kv.look_up(q, keys, values, 1.0)))
 
 
 class SparseMLP(nn.MLP):

@@ -74,7 +74,7 @@ class Attention(nn.Group):
             keys, values = at.kv.store(*self.keys_and_values(x, at))
         else:
             keys, values = at.kv.read(c.head_dim, c.value_dim)
-        return self.attn_output(nn.look_up(q, keys, values, at.kv, 1.0))
+        return self.attn_output(nn.flat(at.kv.look_up(q, keys, values, 1.0)))
 
     def keys_and_values(self, x: Tensor, at: nn.Place) -> tuple[Tensor, Tensor]:
         """Where there is no weight for values, keys are values before they are normalised."""

@@ -8,12 +8,13 @@ from cama.engine.native.nn.attention import (
     NormedAttention,
     ScaledQueryAttention,
     attend,
+    flat,
     heads,
-    look_up,
 )
 from cama.engine.native.nn.config import BaseConfig, gguf
 from cama.engine.native.nn.decoder import Block, Decoder, DenseBlock, Layer, SandwichBlock, soft_cap
 from cama.engine.native.nn.decoder_config import DecoderConfig
+from cama.engine.native.nn.encoder import Encoder, EncoderConfig
 from cama.engine.native.nn.layers import (
     Bare,
     Bias,
@@ -72,6 +73,8 @@ __all__ = [
     "DecoderConfig",
     "DenseBlock",
     "Embedding",
+    "Encoder",
+    "EncoderConfig",
     "ExpandedAttention",
     "Experts",
     "FusedGatedExperts",
@@ -120,9 +123,9 @@ __all__ = [
     "WindowConfig",
     "add_up",
     "attend",
+    "flat",
     "gguf",
     "heads",
-    "look_up",
     "present",
     "rows",
     "soft_cap",

@@ -27,25 +27,13 @@ def attend(
     sinks: Tensor | None = None,
 ) -> Tensor:
     """Store k and v, attend q to all cells its token may see -> [n_head · n, n_tokens]."""
-    return look_up(q, *kv.store(k, v), kv, scale, cap=cap, sinks=sinks)
+    return flat(kv.attend(q, k, v, scale, cap=cap, sinks=sinks))
 
 
-def look_up(
-    q: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    kv: LayerCache,
-    scale: float,
-    *,
-    cap: float = 0.0,
-    sinks: Tensor | None = None,
-) -> Tensor:
-    """Attend q to the cells of ``keys`` and ``values`` that its token may see."""
-    out = ops.flash_attention(
-        ops.permute(q, (0, 2, 1, 3)), keys, values, kv.mask, scale, cap=cap, sinks=sinks
-    )
-    n, n_head, n_tokens, _ = out.shape
-    return ops.reshape(out, n * n_head, n_tokens)
+def flat(x: Tensor) -> Tensor:
+    """[n, n_head, n_tokens] -> [n_head · n, n_tokens]."""
+    n, n_head, n_tokens, _ = x.shape
+    return ops.reshape(x, n * n_head, n_tokens)
 
 
 class QKV(Group):

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -93,17 +94,22 @@ class Decoder(Module):
     def logits(self, hidden: Tensor) -> Tensor:
         return self.output(hidden)
 
+    @cached_property
+    def layers(self) -> list[DecoderConfig]:
+        """The values of each layer."""
+        return [self.config.layer(i) for i in range(self.config.n_layer)]
+
     @property
     def caches(self) -> list[CacheLayout]:
         """What each layer keeps of a token."""
-        return [self.config.layer(i).cache for i in range(self.config.n_layer)]
+        return [c.cache for c in self.layers]
 
     def places(self, step: Step) -> Iterator[Place]:
         """One for each layer."""
         positions = self.positions(step)
-        n = self.config.n_layer
-        for i, kv in enumerate(step.caches):
-            yield Place(step, kv, self.rotation(self.config.layer(i), positions), i == n - 1)
+        last = self.layers[-1]
+        for c, kv in zip(self.layers, step.caches, strict=True):
+            yield Place(step, kv, self.rotation(c, positions), c is last)
 
     def positions(self, step: Step) -> Tensor:
         """What rotations go by."""

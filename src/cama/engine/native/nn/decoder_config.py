@@ -53,7 +53,7 @@ class DecoderConfig(BaseConfig):
             "this kind of pooling": self.pooling_type not in POOLINGS,
             "attention that is not causal": not self.is_causal,
             "no layers": self.n_layer <= 0,
-            "a negative number of heads": self.n_head < 0 or self.n_head_kv < 0,
+            "no attention heads": self.n_head <= 0 or self.n_head_kv <= 0,
             "this size of heads": self.head_dim <= 0 or self.value_dim <= 0,
             "this rotary part of a head": not 0 < rotated <= self.head_dim or rotated % 2 > 0,
         }

@@ -2,6 +2,7 @@
 
 from typing import Any, Self
 
+from cama.core.errors import InvalidModelFile
 from cama.engine.native.nn.config import BaseConfig
 from cama.engine.native.nn.module import Leaf, Weights, require
 from cama.ggml import ops
@@ -41,9 +42,16 @@ class Experts(Leaf):
         self.scale = scale
 
     @classmethod
-    def bind(cls, weights: Weights, name: str, config: BaseConfig) -> Self:
+    def bind(cls, weights: Weights, name: str, config: Any) -> Self:
         weight = require(weights, f"{name}.weight")
-        return cls(weight, weights.take(f"{name}.bias"), weights.take(f"{name}.scale"))
+        bias, scale = weights.take(f"{name}.bias"), weights.take(f"{name}.scale")
+        n = config.n_expert
+        counts = (weight.shape[2], bias.shape[1] if bias else n, scale.shape[0] if scale else n)
+        if counts != (n, n, n):  # another would be read past its end
+            raise InvalidModelFile(
+                f"{name} is not of {n} experts", field=f"tensor[{name}.weight].shape"
+            )
+        return cls(weight, bias, scale)
 
     def __call__(self, x: Tensor, ids: Tensor) -> Tensor:
         """x [n_in, k or 1, n_tokens] by the experts ``ids`` [k, n_tokens]: [n_out, k, n_tokens]."""

@@ -11,6 +11,7 @@ from cama.engine.native.nn.layers import Bias, Experts, Linear
 from cama.engine.native.nn.mlp import MLP, SharedMLP
 from cama.engine.native.nn.module import Group
 from cama.ggml import ops
+from cama.ggml.ops.checks import check
 from cama.ggml.tensor import Tensor
 
 _SMALLEST_SUM = 6.103515625e-5
@@ -94,6 +95,7 @@ class Router(Group):
         """x [n_embd, n_tokens] -> experts int32 [k, n_tokens], their weights [1, k, n_tokens]."""
         routing = self.config.routing
         logits = self.ffn_gate_inp(x)
+        check(logits.shape[0] == self.config.n_expert, "router", logits)
         probabilities = _gate(logits, routing.gating)
         scores = self.scores(logits, probabilities)
         if self.exp_probs_b is not None:

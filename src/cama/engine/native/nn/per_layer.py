@@ -9,6 +9,7 @@ from cama.engine.native.nn.layers import Embedding, Linear, RMSNorm
 from cama.engine.native.nn.module import Group
 from cama.engine.native.nn.step import Step
 from cama.ggml import ops
+from cama.ggml.ops.checks import check
 from cama.ggml.tensor import Tensor
 
 _HALF = 1 / math.sqrt(2)
@@ -23,6 +24,8 @@ class PerLayerInputs(Group):
     def __call__(self, step: Step, x: Tensor) -> list[Tensor]:
         """From scaled embeddings x [n_embd, n_tokens]: [n, n_tokens] for each layer."""
         n_layer, n_tokens = self.config.n_layer, x.shape[1]
+        table = self.per_layer_token_embd.weight
+        check(table.shape[1] == self.config.n_vocab, "inputs per layer", table)
         picked = self.per_layer_token_embd(step.tokens)
         n = picked.shape[0] // n_layer
         picked = ops.scale(ops.reshape(picked, n, n_layer, n_tokens), float(np.sqrt(np.float32(n))))
