@@ -22,6 +22,8 @@ _MOST_TOKENS = 3
 
 _Tokens = NDArray[np.int64]
 
+_NONE: _Tokens = np.empty(0, np.int64)
+
 
 class Healer:
     """What may be retaken with the vocabulary of one model. Any thread may call it.
@@ -33,7 +35,8 @@ class Healer:
         self.n_vocab = n_vocab
         self.piece = tokenizer.piece
         self._pieces: list[bytes] = []  # sorted; none is empty
-        self._tokens: _Tokens = np.empty(0, np.int64)  # in the order of their pieces
+        self._tokens = _NONE  # in the order of their pieces
+        self._of_piece: dict[bytes, int] = {}
         self._sorting = threading.Lock()
 
     def split(self, tokens: Sequence[int] | Tokens) -> tuple[int, bytes]:
@@ -57,15 +60,17 @@ class Healer:
         self._sort()
         return Retaking(self, text, then)
 
-    def longer(self, text: bytes) -> tuple[_Tokens, _Tokens]:
-        """The tokens that begin with ``text`` and go on, and for each the token of its rest.
+    def longer(self, text: bytes) -> _Tokens:
+        """The tokens that begin with ``text`` and go on."""
+        start, end = self._span(text)
+        return self._tokens[bisect_right(self._pieces, text, start, end) : end]
 
-        -1 stands for a rest that is no token.
-        """
+    def rests(self, text: bytes) -> _Tokens:
+        """For each token of :meth:`longer` the token of what goes on, -1 where there is none."""
         start, end = self._span(text)
         start = bisect_right(self._pieces, text, start, end)
         rests = (self.token(piece[len(text) :]) for piece in self._pieces[start:end])
-        return self._tokens[start:end], np.fromiter(rests, np.int64, end - start)
+        return np.fromiter(rests, np.int64, end - start)
 
     def within(self, text: bytes) -> list[int]:
         """The tokens that ``text`` begins with."""
@@ -76,10 +81,8 @@ class Healer:
         return found
 
     def token(self, piece: bytes) -> int:
-        """The first token of these bytes; -1 when there is none."""
-        index = bisect_left(self._pieces, piece)
-        is_known = index < len(self._pieces) and self._pieces[index] == piece
-        return int(self._tokens[index]) if is_known else -1
+        """A token of these bytes; -1 when there is none."""
+        return self._of_piece.get(piece, -1)
 
     def _can_grow(self, text: bytes) -> bool:
         start, end = self._span(text)
@@ -96,6 +99,7 @@ class Healer:
                 known = ((self.piece(token), token) for token in range(self.n_vocab))
                 pairs = sorted(pair for pair in known if pair[0])
                 self._tokens = np.array([token for _, token in pairs], np.int64)
+                self._of_piece = dict(pairs)
                 self._pieces = [piece for piece, _ in pairs]
 
 
@@ -107,9 +111,14 @@ class Retaking:
 
     def __init__(self, healer: Healer, text: bytes, then: Guard | None) -> None:
         self._healer = healer
-        self._left = text
         self._then = then
-        self._longer = healer.longer(text)
+        self._leave(text)
+
+    def _leave(self, text: bytes) -> None:
+        """``text`` is still to come."""
+        self._left = text
+        self._longer = self._healer.longer(text) if text else _NONE
+        self._rests = self._healer.rests(text) if text and self._then is not None else _NONE
 
     def allows(self, token: int) -> bool:
         if not self._left:
@@ -130,11 +139,10 @@ class Retaking:
             n_vocab = self._healer.n_vocab
             return np.ones(n_vocab, np.bool_) if self._then is None else self._then.allowed()
         mask = np.zeros(self._healer.n_vocab, np.bool_)
-        tokens, rests = self._longer
         if self._then is None:
-            mask[tokens] = True
+            mask[self._longer] = True
         else:
-            mask[tokens] = self._then.allowed()[rests] & (rests >= 0)
+            mask[self._longer] = self._then.allowed()[self._rests] & (self._rests >= 0)
         mask[self._healer.within(self._left)] = True
         return mask
 
@@ -144,14 +152,11 @@ class Retaking:
                 self._then.accept(token)
             return
         piece = self._healer.piece(token)
-        rest, self._left = piece[len(self._left) :], self._left[len(piece) :]
-        self._longer = self._healer.longer(self._left) if self._left else (_NONE, _NONE)
+        rest = piece[len(self._left) :]
+        self._leave(self._left[len(piece) :])
         if rest and self._then is not None:
             self._then.accept(self._healer.token(rest))
 
     @property
     def is_over(self) -> bool:
         return not self._left and self._then is not None and self._then.is_over
-
-
-_NONE: _Tokens = np.empty(0, np.int64)
