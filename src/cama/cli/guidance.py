@@ -22,7 +22,7 @@ Settings:
   /set wordwrap, nowordwrap       Break lines between words, or not
   /set format json, noformat      Answer in JSON, or in text
   /set verbose, quiet             Show timings after each answer, or not
-  /set think [level], nothink     Let the model think first (not in this version), or not
+  /set think [level], nothink     Let the model think first, or not
 '''
 
 SHOW = """\

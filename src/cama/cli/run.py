@@ -42,7 +42,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
         typer.Option(
             "--think",
             metavar="[=LEVEL]",
-            help="false; not in this version: true, high, medium, low or max",
+            help="Whether to think first, or how much: true, false, high, medium, low or max",
         ),
     ] = "",
     hidethinking: Annotated[

@@ -35,7 +35,7 @@ def test_help_of_a_command_lists_flags_and_variables(cama: Cama, words: tuple[st
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("run", "--think [=LEVEL] false; not in this version: true, high"),
+        ("run", "--think [=LEVEL] Whether to think first, or how much"),
         ("create", "--quantize LEVEL Not in this version: quantize"),
     ],
 )

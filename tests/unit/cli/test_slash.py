@@ -72,7 +72,7 @@ def test_help_goes_to_standard_error(
     ("topic", "text"),
     [
         ("", "/save <model>   Not in this version: "),
-        ("set", "/set think [level], nothink     Let the model think first (not in this version)"),
+        ("set", "/set think [level], nothink     Let the model think first, or not"),
     ],
 )
 def test_help_says_what_this_version_does_not_do(
