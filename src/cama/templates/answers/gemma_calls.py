@@ -89,7 +89,7 @@ class GemmaCalls:
         if depth < MAX_DEPTH and kind == "array":
             item = self._value(name, within(schema.get("items"), schema), schemas, depth + 1)
             return f'"[" ({item} ("," {item})*)? "]"'
-        if kind in ("integer", "number", "boolean", "null"):
-            schemas[name] = schema
-            return f"@{name}"
-        return "text"
+        if kind == "string":
+            return "text"
+        schemas[name] = schema  # JSON is read as well
+        return f"@{name}"

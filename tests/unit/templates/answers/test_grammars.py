@@ -67,7 +67,8 @@ def random_answers(form: AnswerFormat, constraint: Constraint) -> list[str]:
     compiled = compile_grammar(constraint, grammar_of(constraint), table)
     found: list[str] = []
     for seed in range(50):
-        chance, matcher, tokens = random.Random(seed), compiled.deep_copy(), []
+        chance, matcher = random.Random(seed), compiled.deep_copy()
+        tokens: list[int] = []
         while not matcher.is_stopped() and len(tokens) < MAX_STEPS:
             bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
             allowed = np.unpackbits(bits, count=len(pieces), bitorder="little").nonzero()[0]
