@@ -3,7 +3,7 @@
 Five keys are Cama's own, so that nothing about a prompt is silent: ``prompt_cached_count`` (prompt
 tokens taken from the prefix cache), ``truncated_messages`` and ``truncated_tokens`` (what was left
 out to fit the context), ``shifted_tokens`` (what the full context dropped while generating) and
-``cama`` (more of the prefix cache, and where the time went).
+``cama`` (more of the prefix cache, where the time went, and how many tokens were guessed and right).
 """
 
 from abc import ABC, abstractmethod
@@ -58,6 +58,8 @@ def _facts(finish: Finish) -> Reply:
             "prefill_duration": duration(finish.prefill_seconds),
             "decode_duration": duration(finish.decode_seconds),
             "sampling_duration": duration(finish.sampling_seconds),
+            "proposed_count": finish.proposed_tokens,
+            "accepted_count": finish.accepted_tokens,
         }
     )
 

@@ -1,11 +1,14 @@
 """Messages survive their way over the wire."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from cama.core.generation import Chunk, Constraint, Event, Generation, Logprob, Sampling
+from cama.core.load import Draft, LoadOptions
 from cama.runner.protocol import (
+    RunnerConfig,
     event_from_json,
     event_to_json,
     generation_from_json,
@@ -43,3 +46,10 @@ def test_generation_comes_back_as_it_was(generation: Generation) -> None:
     assert (
         generation_from_json(json.loads(json.dumps(generation_to_json(generation)))) == generation
     )
+
+
+def test_configuration_comes_back_as_it_was() -> None:
+    draft = Draft(path=Path("/models/small.gguf"), digest="ab")
+    for load in (LoadOptions(n_ctx=7), LoadOptions(draft=draft)):
+        config = RunnerConfig(model_path=Path("/models/large.gguf"), load=load, secret="s")
+        assert RunnerConfig.from_json(json.loads(json.dumps(config.to_json()))) == config

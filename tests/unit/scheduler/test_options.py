@@ -1,14 +1,16 @@
 """Which differences of load options cost a reload."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cama.core.load import LoadOptions
+from cama.core.load import Draft, LoadOptions
 from cama.scheduler.options import serves
 from tests.unit.scheduler.fakes import info
 
 TRAINED = info(n_ctx_train=8192)
+DRAFT = Draft(path=Path("/d"), digest="0")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +27,8 @@ TRAINED = info(n_ctx_train=8192)
         ({"n_cells": 9000}, {}),
         ({"engine": "llama"}, {}),
         ({}, {"engine": "fake"}),
+        ({"draft": DRAFT}, {}),
+        ({"draft": DRAFT}, {"draft": DRAFT}),
     ],
 )
 def test_loaded_options_serve(loaded: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -34,6 +38,8 @@ def test_loaded_options_serve(loaded: dict[str, Any], wanted: dict[str, Any]) ->
 @pytest.mark.parametrize(
     ("loaded", "wanted"),
     [
+        ({}, {"draft": DRAFT}),
+        ({"draft": Draft(path=Path("/e"), digest="1")}, {"draft": DRAFT}),
         ({}, {"n_ctx": 2048}),
         ({"n_ctx": 2048}, {}),
         ({"n_ctx": 8192}, {"n_ctx": 4096}),
