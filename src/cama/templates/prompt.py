@@ -48,6 +48,8 @@ def template_message(message: Message) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.thinking:
         turn["reasoning_content"] = message.thinking
+        if not (message.content and message.tool_calls):  # gpt-oss takes one or the other
+            turn["thinking"] = message.thinking
     if message.tool_calls:
         turn["tool_calls"] = [_template_call(call) for call in message.tool_calls]
     if message.tool_name:
