@@ -59,7 +59,8 @@ def test_vocabularies_may_differ_in_their_padding(tmp_path: Path) -> None:
 async def test_runner_answers_with_a_draft_model(start_fake: StartFake, tmp_path: Path) -> None:
     write_model(tmp_path / "draft.gguf")
     runner = await start_fake(draft=_draft(tmp_path / "draft.gguf"))
-    events = [event async for event in runner.generate(Generation(prompt="hello"))]
+    generation = Generation(prompt="hello", add_special=False)
+    events = [event async for event in runner.generate(generation)]
     assert "".join(event.text for event in events if isinstance(event, Chunk)) == " world"
 
 

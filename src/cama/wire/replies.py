@@ -3,7 +3,8 @@
 Five keys are Cama's own, so that nothing about a prompt is silent: ``prompt_cached_count`` (prompt
 tokens taken from the prefix cache), ``truncated_messages`` and ``truncated_tokens`` (what was left
 out to fit the context), ``shifted_tokens`` (what the full context dropped while generating) and
-``cama`` (more of the prefix cache, where the time went, and how many tokens were guessed and right).
+``cama`` (more of the prefix cache, where the time went, and how many tokens were guessed and how
+many of those were right).
 """
 
 from abc import ABC, abstractmethod
