@@ -120,7 +120,7 @@ def test_no_calls_are_looked_for_without_tools() -> None:
      "[TOOL_CALLS]now[ARGS]{", "<arg_key>a</arg_key>", "<｜tool▁calls▁begin｜>"],
 )  # fmt: skip
 def test_endless_repetitions_take_no_endless_time(form: AnswerFormat, unit: str) -> None:
-    opened = form.marks[0]
+    opened = next(mark for mark in form.marks if "think" not in mark)
     n = 100_000 // len(unit)
     started = time.perf_counter()
     said, thoughts, calls = parsed(form, opened, *[unit * 10] * (n // 10))
