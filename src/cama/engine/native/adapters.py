@@ -186,8 +186,8 @@ class StackedAdapters:
         parts = list(_leaves(model))
         tables = {part.weight.name for part in parts if isinstance(part, Embedding)}
         linears = {part.weight.name: part.weight for part in parts if isinstance(part, Linear)}
-        changeable = linears.keys() - tables
         shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
+        changeable = {name for name in linears.keys() - tables if len(shapes.get(name, ())) == 2}
         self._base = Base(file.architecture, shapes, changeable.__contains__)
         self._weights = {linears[name].address: name for name in changeable}
         self._on_change = on_change
