@@ -464,3 +464,20 @@ async def test_generate_without_a_bos_submits_the_prompt_for_the_model_to_comple
     await ask(api)
     assert runner.generations[0].prompt == "[user]Hi[assistant]"
     assert runner.generations[0].add_special
+
+
+async def test_generate_uses_the_files_template_where_another_was_made_from_it(
+    api: httpx.AsyncClient, runner: FakeRunner, store: Store, tmp_path: Path
+) -> None:
+    source = (
+        "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    )
+    write(
+        store,
+        tmp_path,
+        "chatml",
+        {"tokenizer.chat_template": f"<s>{source}\n<|im_start|>assistant\n\n"},
+    )
+    assert store.get("chatml").template is not None
+    await ask(api, model="chatml")
+    assert str(runner.generations[0].prompt).startswith("<s><|im_start|>user\nHi")

@@ -11,11 +11,14 @@ from cama.runner.protocol import RunnerInfo
 from cama.store.models import StoredModel
 from cama.templates.answers.formats import AnswerFormat
 from cama.templates.capabilities import Capabilities, Language, answers_of, capabilities
+from cama.templates.formats import FORMATS
 from cama.templates.jinja import ChatTemplate
 from cama.templates.ollama import OllamaTemplate
 from cama.templates.prompt import Template
 
 _log = logging.getLogger(__name__)
+
+_DERIVED = frozenset(known.template for known in FORMATS.values())
 
 PLAIN = "{{ .Prompt }}"
 """The template of a model that has none: the texts, one after another."""
@@ -56,6 +59,8 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
     jinja = Choice(language="jinja", source=inner, parser=parser)
     if builtin:
         return _instead(jinja, builtin)
+    if own in _DERIVED:  # it was made from the file's, which says all of it
+        return jinja
     if go.source is None:
         return jinja
     if own.strip() == PLAIN:  # said on purpose: nothing makes this template but a Modelfile

@@ -1,7 +1,7 @@
 """Creating a model: from a Modelfile, or a recipe, to blobs and a manifest."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ from cama.store.models import StoredModel
 from cama.store.names import ModelName
 from cama.store.staging import Staging
 from cama.store.store import Store
+from cama.templates.formats import FORMATS
 from cama.templates.ollama import OllamaTemplate
+from cama.templates.recognition import recognized
 
 Status = Callable[[str], None]
 
@@ -72,13 +74,31 @@ def create_from_recipe(store: Store, name: str, recipe: Recipe, status: Status) 
         layers = _Layers(staging, status, base)
         for weights in (*files, *adapters):
             layers.add_file(weights)
-        given = base.model.params if base else _model_of(files).sampling
-        _add_texts(layers, recipe, given)
+        if base is None:
+            recipe = _completed(recipe, _model_of(files), status)
+        _add_texts(layers, recipe, base.model.params if base else {})
         config = _config(recipe, base, files, layers.layers)
         blob = layers.stage(encode_json(config), MediaType.CONFIG)
         status("writing manifest")
         store.publish(name, Manifest(config=blob, layers=tuple(layers.layers)), staging)
     status("success")
+
+
+def _completed(recipe: Recipe, facts: Facts, status: Status) -> Recipe:
+    """``recipe`` with what the file itself says where that says nothing: the parameters that its
+    makers recommend, and the template and stop strings of its format, if that is a known one."""
+    known = recognized(facts.chat_template) if facts.chat_template else None
+    params = {**facts.sampling, **recipe.params}
+    if known is None or recipe.template or recipe.renderer:
+        return replace(recipe, params=params)
+    form = FORMATS[known.name]
+    status(f"using autodetected template {known.name}")
+    return replace(
+        recipe,
+        # One that writes other white space would mislead whoever runs the model with it.
+        template=form.template if known.is_exact else "",
+        params={"stop": list(form.stop), **params},
+    )
 
 
 def _resolve(store: Store, names: Sequence[str]) -> tuple[Base | None, list[Path]]:
@@ -176,7 +196,7 @@ def _inherited(layer: Layer, base: str) -> Layer:
 
 
 def _add_texts(layers: _Layers, recipe: Recipe, given: Mapping[str, Any]) -> None:
-    """``given`` are the parameters of the base, or those that the file's makers recommend."""
+    """``given`` are the parameters of the base."""
     if recipe.template:
         layers.replace(_encode(recipe.template), MediaType.TEMPLATE, MediaType.PROMPT)
     if recipe.system:

@@ -29,7 +29,8 @@ _SAMPLING: Final[Mapping[str, tuple[str, type[int | float]]]] = {
 class Facts:
     """What a file is for, and what is shown to users: ``8.0B``, ``Q4_K_M``.
 
-    ``sampling`` has the parameters that the model's makers recommend.
+    ``sampling`` has the parameters that the model's makers recommend, ``chat_template`` their
+    Jinja template, if there is one.
     """
 
     kind: Kind
@@ -37,6 +38,7 @@ class Facts:
     parameter_size: str
     quantization: str
     sampling: Mapping[str, int | float]
+    chat_template: str
 
     @property
     def noun(self) -> str:
@@ -71,12 +73,14 @@ def parameter_size(count: int) -> str:
 @lru_cache(maxsize=256)
 def _read(path: Path, inode: int, size: int, mtime_ns: int) -> Facts:
     with GGUFFile.open(path) as gguf:
+        template = gguf.get("tokenizer.chat_template")
         return Facts(
             kind=_kind(gguf),
             architecture=gguf.architecture,
             parameter_size=parameter_size(gguf.parameter_count),
             quantization=gguf.file_type_name,
             sampling=MappingProxyType(_sampling(gguf, path)),
+            chat_template=template if isinstance(template, str) else "",
         )
 
 

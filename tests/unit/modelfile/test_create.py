@@ -26,6 +26,7 @@ from cama.modelfile.recipe import Recipe
 from cama.modelfile.writer import write_modelfile
 from cama.store.models import StoredModel
 from cama.store.store import Store
+from cama.templates.formats import FORMATS
 
 MakeGGUF = Callable[..., Path]
 Create = Callable[..., list[str]]
@@ -386,3 +387,38 @@ def test_create_refuses_a_broken_template_with_its_line(
     with pytest.raises(InvalidTemplate, match=re.escape(complaint)):
         create(f'FROM tiny.gguf\nTEMPLATE """{template}"""')
     assert store.list() == []
+
+
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}"
+    "{% endfor %}{{ '<|im_start|>assistant\n' }}"
+)
+CHATML_STOP = ["<|im_start|>", "<|im_end|>"]
+
+
+def test_create_takes_over_a_known_format(
+    store: Store, make_gguf: MakeGGUF, create: Create
+) -> None:
+    make_gguf(**{"tokenizer.chat_template": CHATML})
+    assert "using autodetected template chatml" in create("FROM tiny.gguf")
+    model = store.get("m")
+    assert model.template == FORMATS["chatml"].template
+    assert model.params == {"stop": CHATML_STOP}
+
+
+def test_create_prefers_what_the_modelfile_says_to_a_known_format(
+    store: Store, make_gguf: MakeGGUF, create: Create
+) -> None:
+    make_gguf(**{"tokenizer.chat_template": CHATML})
+    assert "using autodetected template chatml" not in create("FROM tiny.gguf\nTEMPLATE x")
+    assert (store.get("m").template, store.get("m").params) == ("x", {})
+    create("FROM tiny.gguf\nPARAMETER stop b")
+    assert store.get("m").params == {"stop": ["b"]}
+
+
+def test_create_takes_over_no_template_that_writes_other_white_space(
+    store: Store, make_gguf: MakeGGUF, create: Create
+) -> None:
+    make_gguf(**{"tokenizer.chat_template": CHATML.replace("\n", "")})
+    create("FROM tiny.gguf")
+    assert (store.get("m").template, store.get("m").params) == (None, {"stop": CHATML_STOP})
