@@ -82,7 +82,13 @@ def _end_background_servers(home: Path) -> None:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A world with ``cama serve`` running; one for the tests of a module."""
-    world = World(tmp_path_factory.mktemp("world"), free_port())
+    with serving(World(tmp_path_factory.mktemp("world"), free_port())) as world:
+        yield world
+
+
+@contextlib.contextmanager
+def serving(world: World) -> Iterator[World]:
+    """Run ``cama serve`` in ``world``."""
     log = (world.home / "server.log").open("wb")
     process = subprocess.Popen([*COMMAND, "serve"], env=world.environment, stderr=log, stdout=log)
     try:
