@@ -117,7 +117,7 @@ class Job:
         """Answer how many tokens a prompt has, without generating."""
 
         async def replies() -> AsyncGenerator[Reply, None]:
-            async with self._lease(self._spec(self._options())) as runner:
+            async with self._lease(await self._spec(self._options())) as runner:
                 n_tokens = await count_tokens(runner, await prompt(runner))
             yield reply(n_tokens)
 
