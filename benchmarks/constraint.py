@@ -1,0 +1,202 @@
+"""What holding an answer to a JSON Schema costs per token; print medians and shares of a step.
+
+    python -m benchmarks.constraint MODEL.gguf ... [--rounds 5] [--things 20] [--json]
+
+The answers are dictated: whatever the weights say, the logit of the next token of a text is raised
+behind the real pass. So any model does, also one of random weights, passes cost what they cost, and
+all sides write the same tokens in turn. The sides:
+
+``free``     without a schema
+``kept``     with one that the model keeps by itself: each token is looked at
+``refused``  with one that it would break at every token: each is drawn again from what is allowed
+
+The first answer of each side is not counted: it compiles the schema.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.engine import open_llama, open_native, options
+from cama.core.errors import CamaError
+from cama.core.generation import Chunk, Constraint, Event, Finish, Generation, Sampling
+from cama.engine.base import Engine, Logits, Plan, Tokenizer
+from cama.engine.loop import Loop
+from cama.runner.environment import child_environment
+
+DICTATED = 1e4
+TEMPTING = 2e4
+
+THING = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "integer", "minimum": 0},
+        "name": {"type": "string", "maxLength": 40},
+        "colour": {"enum": ["red", "green", "blue"]},
+        "sizes": {"type": "array", "items": {"type": "number"}, "maxItems": 4},
+        "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    },
+    "required": ["id", "name", "colour", "sizes", "note"],
+    "additionalProperties": False,
+}
+SCHEMA = {"type": "array", "items": THING}
+
+
+def text(n_things: int) -> bytes:
+    """An answer to SCHEMA."""
+    things: list[dict[str, Any]] = [
+        {
+            "id": 1009 * n,
+            "name": f"the {n}th thing of all",
+            "colour": ("red", "green", "blue")[n % 3],
+            "sizes": [n, n + 0.5],
+            "note": None if n % 2 else "it is worth a short note of some words",
+        }
+        for n in range(n_things)
+    ]
+    return json.dumps(things).encode()
+
+
+def spell(data: bytes, tokenizer: Tokenizer, n_vocab: int) -> list[int]:
+    """Tokens that spell ``data``: the longest that fits, place by place."""
+    tokens = {tokenizer.piece(token): token for token in range(n_vocab)}
+    longest, start, spelt = max(map(len, tokens)), 0, []
+    while start < len(data):
+        ends = range(min(start + longest, len(data)), start, -1)
+        end = next((end for end in ends if data[start:end] in tokens), None)
+        if end is None:
+            sys.exit(f"no token of the model begins {data[start : start + 10]!r}")
+        spelt.append(tokens[data[start:end]])
+        start = end
+    return spelt
+
+
+class Dictated:
+    """An engine that says ``script`` behind a prompt of one token; ``tempting`` it likes better."""
+
+    def __init__(self, engine: Engine, script: Sequence[int]) -> None:
+        self._engine = engine
+        self._script = script
+        self.tempting: int | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def forward(self, plan: Plan) -> Logits:
+        rows = self._engine.forward(plan)
+        (span,) = plan.spans
+        rows[0, self._script[span.start]] = DICTATED
+        if self.tempting is not None:
+            rows[0, self.tempting] = TEMPTING
+        return rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """Microseconds of a token: of a free one, and what the schema adds; that as a share of it."""
+
+    model: str
+    engine: str
+    n_tokens: int
+    free: float
+    kept: float
+    refused: float
+    kept_share: float
+    refused_share: float
+
+
+def answer(loop: Loop, sampling: Sampling, n: int, prompt: int, *, is_held: bool) -> float:
+    """Microseconds that each token of an answer took."""
+    ended: list[Finish] = []
+
+    def sink(event: Event | CamaError) -> None:
+        if isinstance(event, CamaError):
+            raise event
+        if not isinstance(event, Chunk):
+            ended.append(event)
+
+    constraint = Constraint(kind="json_schema", text=json.dumps(SCHEMA)) if is_held else None
+    generation = Generation(
+        prompt="", sampling=sampling, num_predict=n, constraint=constraint, speculate=False
+    )
+    loop.submit("benchmark", [prompt], generation, sink)
+    while not ended:
+        loop.step()
+    assert ended[0].eval_tokens == n
+    return ended[0].eval_seconds / (n - 1) * 1e6
+
+
+def measure(path: Path, rounds: int, n_things: int, temperature: float) -> Iterator[Row]:
+    sampling = Sampling(temperature=temperature, seed=1)
+    for open_engine in (open_native, open_llama):
+        with closing(open_engine(path)) as engine:
+            tokenizer, n_vocab = engine.tokenizer, engine.info.n_vocab
+            script = spell(text(n_things), tokenizer, n_vocab)
+            if len(script) >= engine.info.n_ctx:
+                sys.exit(f"{len(script)} tokens do not fit into the context, take fewer things")
+            silent = next(token for token in range(n_vocab) if not tokenizer.piece(token))
+            yield _compare(path.stem, Dictated(engine, script), script, silent, rounds, sampling)
+
+
+def _compare(
+    model: str, engine: Any, script: list[int], silent: int, rounds: int, sampling: Sampling
+) -> Row:
+    loop = Loop(engine)
+    times: dict[str, list[float]] = {"free": [], "kept": [], "refused": []}
+    for turn in range(rounds + 1):
+        for side in times:
+            engine.tempting = silent if side == "refused" else None
+            held = side != "free"
+            micros = answer(loop, sampling, len(script), script[0], is_held=held)
+            if turn:  # the first one warms up
+                times[side].append(micros)
+    free = statistics.median(times["free"])
+    kept, refused = (
+        statistics.median(
+            held - plain for held, plain in zip(times[side], times["free"], strict=True)
+        )
+        for side in ("kept", "refused")
+    )
+    shares = (kept / free, refused / free)
+    return Row(model, engine.info.engine, len(script), free, kept, refused, *shares)
+
+
+def show(row: Row) -> None:
+    print(
+        f"{row.model:24} {row.engine:7} {row.n_tokens:6} {row.free:10.1f} {row.kept:9.1f} "
+        f"{row.refused:9.1f} {row.kept_share:7.1%} {row.refused_share:7.1%}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--things", type=int, default=20, help="length of each answer, in objects")
+    parser.add_argument("--temperature", type=float, default=0.0)
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    arguments = parser.parse_args()
+    if "GOMP_SPINCOUNT" not in os.environ:
+        # OpenMP reads its settings when it is loaded: start again with those of a runner
+        command = [sys.executable, "-m", "benchmarks.constraint", *sys.argv[1:]]
+        os.execve(sys.executable, command, child_environment(options(), os.environ))
+    if not arguments.json:
+        print(
+            f"{'model':24} {'engine':7} {'tokens':>6} {'free us':>10} {'kept +us':>9} "
+            f"{'refused':>9} {'kept':>7} {'refused':>7}"
+        )
+    for path in arguments.models:
+        for row in measure(path, arguments.rounds, arguments.things, arguments.temperature):
+            print(json.dumps(asdict(row))) if arguments.json else show(row)
+
+
+if __name__ == "__main__":
+    main()
