@@ -221,6 +221,17 @@ def test_create_with_adapter_and_projector(
     assert (model.family, model.families) == ("llama", ("llama", "clip"))
 
 
+@pytest.mark.parametrize("base", ["tiny.gguf", "base"])
+def test_create_refuses_an_adapter_of_another_architecture(
+    store: Store, make_gguf: MakeGGUF, create: Create, base: str
+) -> None:
+    make_gguf()
+    create("FROM tiny.gguf", "base")
+    make_gguf("lora.gguf", **{"general.type": "adapter", "general.architecture": "qwen2"})
+    with pytest.raises(InvalidModelfile, match="an adapter for qwen2, but the model is llama"):
+        create(f"FROM {base}\nADAPTER lora.gguf")
+
+
 def test_create_adds_a_projector_to_a_model(
     store: Store, make_gguf: MakeGGUF, create: Create
 ) -> None:
