@@ -1,8 +1,10 @@
 """Adapters in libllama: loaded into the model, and set for a whole context."""
 
 import ctypes
+import re
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from cama.core.errors import EngineError, UnsupportedModel
 from cama.core.generation import Adapter, Adapters
@@ -11,6 +13,16 @@ from cama.engine.base import Plan
 from cama.engine.lora import Base, LoraFile
 from cama.ggml.llama import llama, load_adapter
 from cama.gguf import GGUFFile
+
+_UNTOUCHED: Final = {
+    "ssm_conv1d", "ssm_norm", "shortconv.conv", "per_layer_model_proj", "ffn_latent_down",
+    "ffn_latent_up", "attn_q_a", "attn_q_b", "attn_kv_a_mqa", "attn_kv_b",
+}  # fmt: skip
+"""Matrices that libllama multiplies with in a way that no adapter takes part in: it would load an
+adapter of them, and leave it out without a word."""
+
+_UNTOUCHED_IN: Final = {"deepseek2": {"attn_q", "output"}}
+"""Those of one architecture."""
 
 
 class ContextAdapters:
@@ -82,16 +94,26 @@ class ContextAdapters:
         with GGUFFile.open(self._path) as file:
             if "split.count" in file.metadata:
                 raise UnsupportedModel("a model that is split over files runs without adapters")
+            architecture = file.architecture
             shapes = {name: tensor.shape for name, tensor in file.tensors.items()}
-            return Base(file.architecture, shapes, lambda name: _is_changeable(name, shapes[name]))
+        untouched = _UNTOUCHED | _UNTOUCHED_IN.get(architecture, set())
+
+        def is_changeable(name: str) -> bool:
+            return _is_matrix(name, shapes[name]) and _kind(name) not in untouched
+
+        return Base(architecture, shapes, is_changeable)
 
 
-def _is_changeable(name: str, shape: tuple[int, ...]) -> bool:
-    """Whether libllama multiplies with the tensor in the way that adapters take part in.
+def _is_matrix(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether rows are multiplied with the tensor, or those of an expert.
 
-    It adds those of an embedding too, but would apply them to an output that shares its table.
+    libllama has adapters of an embedding too, but applies them to an output that shares its table.
     """
     if name.endswith("token_embd.weight") or not name.endswith(".weight"):
         return False
-    n_dims = 3 if name.endswith("_exps.weight") else 2
-    return len(shape) == n_dims
+    return len(shape) == (3 if name.endswith("_exps.weight") else 2)
+
+
+def _kind(name: str) -> str:
+    """``attn_q`` of ``blk.0.attn_q.weight``."""
+    return re.sub(r"^blk\.\d+\.", "", name).removesuffix(".weight")
