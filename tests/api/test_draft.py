@@ -85,7 +85,7 @@ async def test_draft_model_of_the_wrong_type_is_refused(api: httpx.AsyncClient) 
     ],
 )
 async def test_num_draft_reaches_the_runner(
-    api: httpx.AsyncClient, runner: FakeRunner, options: dict[str, int], expected: int | None
+    api: httpx.AsyncClient, runner: FakeRunner, options: dict[str, Any], expected: int | None
 ) -> None:
     await ask(api, **options)
     generation: Generation = runner.generations[0]
