@@ -102,3 +102,22 @@ async def test_schema_that_the_runner_refuses_is_the_clients_fault(
     runner.script = [InvalidConstraint(text)]
     response = await ask(api, path, {"type": "strin"}, stream=stream)
     assert (response.status_code, response.json()) == (400, {"error": text})
+
+
+@pytest.mark.parametrize(
+    ("body", "is_healed"),
+    [
+        ({"raw": True, "format": "json"}, True),
+        ({"raw": True, "format": "json", "options": {"heal": False}}, False),
+        ({"raw": True}, False),
+        ({"raw": True, "options": {"heal": True}}, True),
+        ({"format": "json"}, False),
+        ({"format": "json", "options": {"heal": True}}, True),
+    ],
+)
+async def test_open_end_of_a_raw_prompt_is_retaken_for_a_form(
+    api: httpx.AsyncClient, runner: FakeRunner, body: dict[str, Any], is_healed: bool
+) -> None:
+    asked = {"model": "chatty", "stream": False, "prompt": "Hi, I am ", **body}
+    assert (await api.post("/api/generate", json=asked)).status_code == 200
+    assert runner.generations[0].heal == is_healed
