@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def tokenizer(tiny_model: Callable[..., Path], tmp_path: Path) -> Iterator[Llama
         types = list(file.get("tokenizer.ggml.token_type", []))
     tokens[259:261] = ["<tool_call>", "<plain>"]
     types[259:261] = [CONTROL, USER_DEFINED]
-    changes = {
+    changes: dict[str, Any] = {
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.token_type": Array(ValueType.INT32, types),
     }
