@@ -481,3 +481,27 @@ async def test_generate_uses_the_files_template_where_another_was_made_from_it(
     assert store.get("chatml").template is not None
     await ask(api, model="chatml")
     assert str(runner.generations[0].prompt).startswith("<s><|im_start|>user\nHi")
+
+
+async def test_generate_warns_once_of_a_model_without_a_template(
+    api: httpx.AsyncClient, create: Create, caplog: pytest.LogCaptureFixture
+) -> None:
+    create("untold", "SYSTEM Be kind.", base="base")
+    await ask(api, model="untold")
+    await ask(api, model="untold")
+    warnings = [one.getMessage() for one in caplog.records if "untold" in one.getMessage()]
+    assert len(warnings) == 1
+    assert "system messages are left out" in warnings[0]
+
+
+async def test_generate_refuses_a_renderer_that_there_is_not(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner
+) -> None:
+    create("built", "RENDERER qwen3-coder", base="base")
+    assert await error_of(api, model="built") == (
+        400,
+        "built:latest has the built-in renderer 'qwen3-coder', which Cama does not have",
+    )
+    create("both", "RENDERER qwen3-coder\nTEMPLATE {{ .Prompt }}")
+    await ask(api, model="both")
+    assert runner.generations[0].prompt == "<s>[user]Hi[assistant]"

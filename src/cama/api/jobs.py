@@ -69,6 +69,7 @@ class Job:
         model = await find(services.store, body.model, wording)
         adapters = await adapters_of(services.store, body, model)
         facts = await asyncio.to_thread(read_facts, model.path)
+        answers = await asyncio.to_thread(lambda: choose(model, facts).answers)
         return cls(
             services=services,
             body=body,
@@ -76,7 +77,7 @@ class Job:
             adapters=adapters,
             facts=facts,
             dialect=dialect,
-            answering=Answering.of(body, choose(model, facts).answers),
+            answering=Answering.of(body, answers),
             arrived=arrived,
         )
 

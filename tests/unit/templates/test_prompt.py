@@ -5,7 +5,7 @@ import pytest
 from cama.core.answer import ToolCall
 from cama.templates.jinja import ChatTemplate
 from cama.templates.ollama import OllamaTemplate
-from cama.templates.prompt import render_prompt, template_message
+from cama.templates.prompt import Template, render_prompt, template_message
 from cama.wire.requests import Message
 
 CHATML = (
@@ -84,3 +84,48 @@ def test_template_message_has_only_what_was_said() -> None:
 )
 def test_plain_template_strings_texts_together(messages: list[Message], text: str) -> None:
     assert render_prompt(OllamaTemplate("{{ .Prompt }}"), messages) == text
+
+
+TOOLED = (
+    "{{ range .Tools }}{{ .Function.Name }}: {{ .Function.Description }}\n{{ end }}"
+    "{{ range .Messages }}"
+    "[{{ .Role }}{{ if .ToolName }} {{ .ToolName }}#{{ .ToolCallID }}{{ end }}]"
+    "{{ if .Thinking }}<{{ .Thinking }}>{{ end }}{{ .Content }}"
+    "{{ range .ToolCalls }}{{ .ID }}={{ .Function.Name }}{{ .Function.Arguments }}{{ end }}"
+    "{{ end }}"
+)
+TOOLED_JINJA = (
+    "{% for t in tools %}{{ t.function.name }}: {{ t.function.description }}\n{% endfor %}"
+    "{% for m in messages %}"
+    "[{{ m.role }}{% if m.name %} {{ m.name }}#{{ m.tool_call_id }}{% endif %}]"
+    "{% if m.reasoning_content %}<{{ m.reasoning_content }}>{% endif %}{{ m.content }}"
+    "{% for c in m.tool_calls %}{{ c.id }}={{ c.function.name }}"
+    "{{ c.function.arguments | tojson }}{% endfor %}{% endfor %}"
+)  # fmt: skip
+TOOL = {
+    "type": "function",
+    "function": {"name": "now", "description": "The time", "parameters": {"type": "object"}},
+}
+
+
+@pytest.mark.parametrize(
+    "template", [OllamaTemplate(TOOLED), ChatTemplate(TOOLED_JINJA, bos="", eos="")]
+)
+def test_tools_calls_results_and_thoughts_reach_the_template(template: Template) -> None:
+    call = ToolCall("now", {"in": "Oslo"}, "call_1")
+    messages = [
+        say("user", "When?"),
+        Message(role="assistant", content="", thinking="hm", tool_calls=(call,)),
+        Message(role="tool", content="12:00", tool_name="now", tool_call_id="call_1"),
+    ]
+    made = render_prompt(template, messages, tools=[TOOL])
+    assert made.replace(" ", "") == (
+        'now:Thetime\n[user]When?[assistant]<hm>call_1=now{"in":"Oslo"}[toolnow#call_1]12:00'
+    )
+
+
+def test_go_template_leaves_an_answer_open_by_itself() -> None:
+    template = OllamaTemplate("<{{ .Prompt }}>{{ .Response }}</end>")
+    talk = [say("user", "A"), say("assistant", "B"), say("user", "C"), say("assistant", "It is ")]
+    assert render_prompt(template, talk) == "<A>B</end><C>It is "
+    assert render_prompt(template, talk[:3]) == "<A>B</end><C>"

@@ -26,8 +26,9 @@ async def generate(request: Request) -> Response:
         return job.load("generate")
     job.require("generate")
 
-    own = OllamaTemplate(body.template) if body.template else None
-    inserting = job.inserting(body.template) if body.suffix else None
+    # In a thread, for a long template takes a while to read.
+    own = await asyncio.to_thread(OllamaTemplate, body.template) if body.template else None
+    inserting = await asyncio.to_thread(job.inserting, body.template) if body.suffix else None
 
     async def prompt(runner: Runner) -> Prompt:
         if body.raw:
