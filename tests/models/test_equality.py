@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cama.core.errors import EngineError
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
@@ -49,7 +50,7 @@ def made(tiny_model: Callable[..., Path], request: pytest.FixtureRequest) -> Ite
     yield from _open(tiny_model(*request.param))
 
 
-@pytest.fixture(params=toys.NATIVE)
+@pytest.fixture
 def reference(toy_file: Callable[[str], Path], request: pytest.FixtureRequest) -> Iterator[Pair]:
     toy = replace(toys.NATIVE[request.param], n_ctx=256)
     yield from _open(toy_file(request.param), toy.load())
@@ -70,15 +71,15 @@ def _same(pair: Pair, *spans: tuple[int, int, Sequence[int], int]) -> None:
     )
     native, llama = (engine.forward(plan) for engine in pair)
     assert np.isfinite(native).all()
-    assert native.std() > 0.01
+    assert not plan.n_outputs or native.std() > 0.01
     np.testing.assert_array_equal(native, llama)
 
 
 def _prefill_and_decode(pair: Pair) -> None:
-    """A prompt in three chunks, then steps that cross from one KV bucket of 256 to the next."""
+    """A prompt in chunks, the first without logits, then steps into the next KV bucket of 256."""
     ids = _ids(240)
-    for start, end in ((0, 128), (128, 200), (200, 240)):
-        _same(pair, (0, start, ids[start:end], 1))
+    for start, end, n_outputs in ((0, 60, 0), (60, 128, 1), (128, 200, 1), (200, 240, 1)):
+        _same(pair, (0, start, ids[start:end], n_outputs))
     for position in range(240, 256):
         _same(pair, (0, position, [position], 1))
 
@@ -111,7 +112,23 @@ def _mixed(pair: Pair) -> None:
     _same(pair, (1, 12, _ids(7, 4), 1), (0, 21, [5], 1))
 
 
+def _states(pair: Pair) -> None:
+    """Sequences of other lengths in one pass, copies, a restored one, and one begun again."""
+    a, b, c = SeqId(0), SeqId(1), SeqId(2)
+    _same(pair, (0, 0, _ids(20), 20), (1, 0, _ids(5, 1), 0))
+    _same(pair, (0, 20, [4], 1), (1, 5, _ids(30, 2), 3), (2, 0, _ids(8, 3), 8))
+    for engine in pair:
+        engine.truncate(c, 0)
+        engine.share(a, c, 21)
+        with pytest.raises(EngineError):
+            engine.share(b, SeqId(3), 12)
+        assert engine.truncate(b, 12) == 0
+        engine.restore(b, engine.save(a, 21))
+    _same(pair, (1, 21, [6], 1), (2, 21, _ids(4, 4), 1), (0, 21, [5], 1))
+
+
 SCENARIOS = [_prefill_and_decode, _shared_prefix, _eight_sequences, _mixed]
+OF_WHOLE_SEQUENCES = [_prefill_and_decode, _eight_sequences, _states]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -119,7 +136,15 @@ def test_engines_agree(made: Pair, scenario: Callable[[Pair], None]) -> None:
     scenario(made)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    ("reference", "scenario"),
+    [
+        (name, scenario)
+        for name, toy in toys.NATIVE.items()
+        for scenario in (OF_WHOLE_SEQUENCES if toy.keeps_states else SCENARIOS)
+    ],
+    indirect=["reference"],
+)
 def test_engines_agree_on_reference_models(
     reference: Pair, scenario: Callable[[Pair], None]
 ) -> None:

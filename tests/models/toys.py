@@ -17,12 +17,14 @@ class Toy:
     """``tolerance`` is how far logits with a float32 cache may be from the goldens.
 
     ``n_ctx`` is the context of a request where it chooses the frequencies,
-    ``n_vocab_missing`` the tokens of a file that says nothing of them.
+    ``n_vocab_missing`` the tokens of a file that says nothing of them. Sequences of a model that
+    ``keeps_states`` can be shared and continued as a whole only.
     """
 
     tolerance: float = EXACT
     n_ctx: int = 256
     n_vocab_missing: int = 0
+    keeps_states: bool = False
 
     def load(self, cache_type: CacheType = "f16") -> LoadOptions:
         return LoadOptions(
@@ -47,7 +49,10 @@ NATIVE = {
     "glm4moe": Toy(),
     "gpt-oss": Toy(),
     "granite": Toy(),
+    "granitehybrid": Toy(keeps_states=True),
     "granitemoe": Toy(),
+    "lfm2": Toy(keeps_states=True),
+    "lfm2moe": Toy(keeps_states=True),
     "llama": Toy(),
     "llama-linear-bias": Toy(),
     "llama-moe": Toy(),
@@ -55,6 +60,8 @@ NATIVE = {
     "llama-yarn": Toy(),
     "llama4": Toy(),
     "mistral3": Toy(),
+    "nemotron_h": Toy(keeps_states=True),
+    "nemotron_h_moe": Toy(keeps_states=True),
     "olmo2": Toy(),
     "olmo3": Toy(),
     "phi3": Toy(),
@@ -64,7 +71,10 @@ NATIVE = {
     "qwen2moe": Toy(),
     "qwen2vl": Toy(),
     "qwen3": Toy(),
+    "qwen35": Toy(keeps_states=True),
+    "qwen35moe": Toy(keeps_states=True),
     "qwen3moe": Toy(),
+    "qwen3next": Toy(keeps_states=True),
     "qwen3vl": Toy(),
     "qwen3vlmoe": Toy(),
 }

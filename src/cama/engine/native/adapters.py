@@ -152,15 +152,17 @@ class Additions:
         pair = self._stack.pairs.get(self._weights.get(weight.address, ""))
         if pair is None:
             return y
-        n_in, n_rows, *rest = x.shape
+        n_in, n_each, n_seqs, _ = x.shape
+        n_rows = n_each * n_seqs
         slots = self._slots.get(n_rows)
-        if slots is None or rest != [1, 1] or x.graph is None:
+        stride, plane = x.struct.nb[1:3]
+        is_even = n_seqs == 1 or plane == n_each * stride
+        if slots is None or not is_even or x.shape[3] != 1 or x.graph is None:
             raise EngineError(f"{weight.name}: no adapter can be added to {x}")
         a, b = pair
-        stride = x.struct.nb[1]
         rows = ops.view(x.graph, x, (n_in, 1, n_rows), (stride, stride))
         change = ops.mul_mat_id(b, ops.mul_mat_id(a, rows, slots), slots)
-        return y + ops.reshape(change, y.shape[0], n_rows)
+        return y + ops.reshape(change, *y.shape)
 
 
 def _leaves(part: object) -> Iterator[Leaf]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cama.core.errors import CamaError, EngineError, UnsupportedModel
+from cama.core.errors import CacheFull, CamaError, EngineError, UnsupportedModel
 from cama.core.generation import Adapters
 from cama.core.load import LoadOptions
 from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
@@ -15,10 +15,12 @@ from cama.engine.native import state
 from cama.engine.native.adapters import StackedAdapters
 from cama.engine.native.embedder import Embedder
 from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
+from cama.engine.native.kvcache.layout import StateLayout
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import MappedWeights, bind, check_whole
 from cama.engine.native.nn import Decoder, Encoder
+from cama.engine.native.parts import equal_parts
 from cama.engine.plan_check import check_plan, check_sequence
 from cama.engine.pooling import check_texts
 from cama.engine.threads import default_threads
@@ -44,6 +46,9 @@ class NativeEngine:
         c = self.model.config
         n_threads = load.n_threads or default_threads()
         n_cells = load.cells_for(c.n_ctx_train)
+        self._keeps_states = any(isinstance(kept, StateLayout) for kept in model.layouts)
+        # a running state is large, and there is one for each sequence
+        n_seq_max = max(1, load.n_parallel) if self._keeps_states else N_SEQ_MAX
         self.info = EngineInfo(
             engine="native",
             reason=reason,
@@ -52,15 +57,16 @@ class NativeEngine:
             n_ctx=load.context_for(c.n_ctx_train),
             n_cells=n_cells,
             n_batch=min(load.n_batch, n_cells),
-            n_seq_max=N_SEQ_MAX,
+            n_seq_max=n_seq_max,
             n_vocab=c.n_vocab,
             n_embd=c.n_embd,
             n_threads=n_threads,
+            can_cut=not self._keeps_states,
         )
         self._cache_type = load.cache_type
         self._embedder: Embedder | None = None
         self._cells = Cells(n_cells)
-        self._storage = KVStorage(self.model.caches, n_cells, load.cache_type)
+        self._storage = KVStorage(self.model.layouts, n_cells, load.cache_type, n_seq_max)
         cell_bytes = self._storage.cell_bytes
         self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{cell_bytes}:{load.cache_type}"
         self._abort = AbortFlag()
@@ -69,7 +75,8 @@ class NativeEngine:
         self._adapters = StackedAdapters(file, self.model, on_change=self._forget)
         self._graphs = Graphs(self.model, self._storage, self._scheduler, adapters=self._adapters)
         n_outputs = min(self.info.n_batch, max(1, load.n_parallel))
-        self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs))
+        n_seqs = 1 if self._keeps_states else 0
+        self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs, n_seqs))
         self.tokenizer = LlamaTokenizer(file.path)
         self.compute_seconds = 0.0
         self._closed = False
@@ -97,17 +104,36 @@ class NativeEngine:
         self._abort.clear()
         try:
             return self._compute(plan)
-        except CamaError:
+        except CamaError as error:
+            # states that were on their way cannot go back
+            is_lost = self._keeps_states and not isinstance(error, CacheFull)
             for span in plan.spans:
-                self._cells.truncate(span.seq, span.start)
+                self._cells.truncate(span.seq, 0 if is_lost else span.start)
             self._graphs.forget()
             raise
 
     def _compute(self, plan: Plan) -> Logits:
+        if not self._keeps_states:
+            return self._pass(plan)
+        if plan.n_tokens > self._cells.free:
+            raise CacheFull(f"{plan.n_tokens} cells are needed, {self._cells.free} are free")
+        for span in plan.spans:
+            if not span.start:
+                self._storage.clear_state(span.seq)
+        parts = list(equal_parts(plan))
+        if len(parts) == 1:
+            return self._pass(plan)
+        logits = np.empty((plan.n_outputs, self.info.n_vocab), np.float32)
+        for part, rows in parts:
+            logits[rows] = self._pass(part)
+        return logits
+
+    def _pass(self, plan: Plan) -> Logits:
         cells = self._cells.allocate_spans([(s.seq, len(s.tokens)) for s in plan.spans])
         n_kv = min(self.info.n_cells, -(-self._cells.high_water // KV_STEP) * KV_STEP)
         stack = self._adapters.stack if any(s.adapters for s in plan.spans) else None
-        step = self._graphs.step(Shape(len(cells), n_kv, plan.n_outputs, stack))
+        n_seqs = len(plan.spans) if self._keeps_states else 0
+        step = self._graphs.step(Shape(len(cells), n_kv, plan.n_outputs, n_seqs, stack))
         if step.is_next(plan):
             step.advance(plan, cells, self._cells.cells)
         else:
@@ -120,15 +146,26 @@ class NativeEngine:
 
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
         check_sequence(target, self.info)
+        self._require_state(source, length)
         self._cells.share(source, target, length)
+        if self._keeps_states and length:
+            self._storage.copy_state(source, target)
         self._graphs.forget()
 
+    def _require_state(self, seq: SeqId, length: int) -> None:
+        if self._keeps_states and length not in (0, self._cells.length(seq)):
+            raise EngineError("a running state exists for a whole sequence only")
+
     def truncate(self, seq: SeqId, length: int) -> int:
+        if self._keeps_states and length < self._cells.length(seq):
+            length = min(length, 0)  # there is no state of the middle
         self._cells.truncate(seq, length)
         self._graphs.forget()
         return min(length, self._cells.length(seq))
 
     def shift(self, seq: SeqId, start: int, end: int) -> None:
+        if self._keeps_states:
+            raise EngineError("the cache of this model cannot shift")
         moved = self._cells.cells(seq)[end:].copy()
         self._cells.shift(seq, start, end)
         self._graphs.forget()
@@ -140,7 +177,8 @@ class NativeEngine:
         cells = self._cells.cells(seq)[:length]
         if len(cells) != length:
             raise EngineError(f"sequence {seq} holds fewer than {length} tokens")
-        return state.pack(self._identity, self._storage, cells)
+        self._require_state(seq, length)
+        return state.pack(self._identity, self._storage, cells, seq)
 
     def restore(self, seq: SeqId, state_bytes: bytes) -> int:
         check_sequence(seq, self.info)
@@ -148,7 +186,7 @@ class NativeEngine:
             raise EngineError(f"sequence {seq} is not empty")
         length = state.unpack_length(self._identity, self._storage, state_bytes)
         cells = self._cells.allocate(seq, length)
-        state.unpack(self._storage, state_bytes, cells)
+        state.unpack(self._storage, state_bytes, cells, seq)
         self._graphs.forget()
         return length
 
@@ -177,7 +215,9 @@ class NativeEngine:
         return self._embedder.embed(texts)
 
     def interrupt(self) -> None:
-        self._abort.set()
+        """Abort the pass that runs now; not while it moves states on, which cannot be undone."""
+        if not self._keeps_states:
+            self._abort.set()
 
     def close(self) -> None:
         if self._closed:

@@ -29,6 +29,8 @@ class Shape(NamedTuple):
     n_tokens: int
     n_kv: int
     n_outputs: int
+    n_seqs: int = 0
+    """Sequences with as many tokens each, for models with running states; else 0."""
     stack: Stack | None = None
     """The adapters that its rows pick from, where any row has one."""
 
@@ -68,8 +70,9 @@ class StepGraph:
             counts = (shape.n_tokens, shape.n_outputs)
             self._slots = {n: make(i32, 1, n, name="slots") for n in counts}
             self.graph.additions = adapters.additions(shape.stack, self._slots)
+        self._sequences = make(i32, shape.n_seqs, name="sequences")
         masks = {mask.window: mask.tensor for mask in self._masks}
-        caches = storage.layers(self._cells, masks, shape.n_kv)
+        caches = storage.layers(self._cells, masks, shape.n_kv, self._sequences)
         step = Step(self._tokens, self._positions, self._outputs, caches, self._derive)
         self._result = self.graph.output(forward(step))
         self._ends: list[tuple[int, int, Adapters]] = []
@@ -117,6 +120,8 @@ class StepGraph:
             first, first_output = end, first_output + n_out
         for mask in self._masks:
             mask.write(rows)
+        if self.shape.n_seqs:
+            _flat(self._sequences)[:] = [span.seq for span in plan.spans]
         self._write_derived()
         if self._slots:
             self._write_slots(plan, slots)
@@ -125,7 +130,7 @@ class StepGraph:
         self._ends = list(ends) if is_decode else []
 
     def _write_slots(self, plan: Plan, slots: Sequence[int]) -> None:
-        n_tokens, _, n_outputs, _ = self.shape
+        n_tokens, n_outputs = self.shape.n_tokens, self.shape.n_outputs
         for n, lengths in (
             (n_tokens, [len(span.tokens) for span in plan.spans]),
             (n_outputs, [span.n_outputs for span in plan.spans]),

@@ -14,12 +14,13 @@ _MAGIC = b"CAMAKV1\0"
 _HEAD = struct.Struct("<8sI")
 
 
-def pack(identity: str, storage: KVStorage, cells: NDArray[np.int32]) -> bytes:
-    """Header, then for each layer the keys and values of ``cells`` in order."""
+def pack(identity: str, storage: KVStorage, cells: NDArray[np.int32], slot: int) -> bytes:
+    """Header, then for each layer the keys and values of ``cells`` in order, then the states."""
     header = json.dumps({"identity": identity, "length": len(cells)}).encode()
     rows = as_slice(cells) if len(cells) else cells  # neighbours are copied once only
     data = [pool.numpy()[0, 0, rows].data for pool in storage.pools]
-    return b"".join([_HEAD.pack(_MAGIC, len(header)), header, *data])
+    states = [pool.numpy()[0, 0, slot].data for pool in storage.state_pools]
+    return b"".join([_HEAD.pack(_MAGIC, len(header)), header, *data, *states])
 
 
 def unpack_length(identity: str, storage: KVStorage, data: bytes) -> int:
@@ -32,14 +33,18 @@ def unpack_length(identity: str, storage: KVStorage, data: bytes) -> int:
         raise EngineError("the saved state is damaged") from None
     if magic != _MAGIC or found != identity:
         raise EngineError(f"the saved state belongs to another model ({found})")
-    if type(length) is not int or len(data) != _HEAD.size + size + length * storage.cell_bytes:
+    if type(length) is not int or len(data) != _HEAD.size + size + _n_bytes(storage, length):
         raise EngineError("the saved state is damaged")
     return length
 
 
-def unpack(storage: KVStorage, data: bytes, cells: NDArray[np.int64]) -> None:
-    """Write the rows of ``data`` into ``cells``."""
-    offset = len(data) - len(cells) * storage.cell_bytes
+def _n_bytes(storage: KVStorage, length: int) -> int:
+    return length * storage.cell_bytes + storage.state_bytes
+
+
+def unpack(storage: KVStorage, data: bytes, cells: NDArray[np.int64], slot: int) -> None:
+    """Write the rows of ``data`` into ``cells``, and its states into ``slot``."""
+    offset = len(data) - _n_bytes(storage, len(cells))
     where = as_slice(cells) if len(cells) else cells
     for pool in storage.pools:
         rows = pool.numpy()[0, 0]
@@ -47,3 +52,7 @@ def unpack(storage: KVStorage, data: bytes, cells: NDArray[np.int64]) -> None:
         values = np.frombuffer(data, rows.dtype, n, offset)
         rows[where] = values.reshape(len(cells), -1)
         offset += values.nbytes
+    for pool in storage.state_pools:
+        states = np.frombuffer(data, np.float32, pool.shape[0], offset)
+        pool.numpy()[0, 0, slot] = states
+        offset += states.nbytes

@@ -52,6 +52,7 @@ from cama.ggml.ops.shapes import (
     merge,
     part,
     permute,
+    planes,
     planes_of,
     repeat,
     reshape,
@@ -63,6 +64,7 @@ from cama.ggml.ops.shapes import (
     transpose,
     view,
 )
+from cama.ggml.ops.states import gated_delta_net, ssm_conv, ssm_scan
 
 __all__ = [
     "RopeSections",
@@ -78,6 +80,7 @@ __all__ = [
     "div",
     "fill",
     "flash_attention",
+    "gated_delta_net",
     "geglu",
     "gelu",
     "get_rows",
@@ -90,6 +93,7 @@ __all__ = [
     "norm",
     "part",
     "permute",
+    "planes",
     "planes_of",
     "relu",
     "repeat",
@@ -109,6 +113,8 @@ __all__ = [
     "split",
     "sqr",
     "sqrt",
+    "ssm_conv",
+    "ssm_scan",
     "sub",
     "sum_rows",
     "swiglu",

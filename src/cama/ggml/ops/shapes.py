@@ -99,10 +99,22 @@ def planes_of(x: Tensor, first: int, n: int = 1) -> Tensor:
 
 
 def split(x: Tensor, first: int, n: int, count: int) -> Tensor:
-    """``count`` heads of n elements from element ``first`` of each row on: [n, count, n_rows]."""
-    check(first >= 0 and first + n * count <= x.shape[0], f"split {count} heads of {n}", x)
-    size, row, _ = _strides(x)
-    return view(graph_of(x), x, (n, count, x.shape[1]), (n * size, row), first * size)
+    """``count`` heads of n elements from element ``first`` of each row on: [n, count, ...]."""
+    fits = first >= 0 and first + n * count <= x.shape[0] and x.shape[3] == 1
+    check(fits, f"split {count} heads of {n}", x)
+    size, row, plane = _strides(x)
+    graph = graph_of(x)
+    shape = (n, count, x.shape[1], x.shape[2])
+    strides = (n * size, row, plane)
+    node = ggml().ggml_view_4d(graph.context.address, x.address, *shape, *strides, first * size)
+    return graph.result(node, x.type, shape)
+
+
+def planes(x: Tensor, n: int, count: int) -> Tensor:
+    """Rows [n_in, n · count] as ``count`` planes of n rows: [n_in, n, count], a window."""
+    check(x.shape[1:] == (n * count, 1, 1), f"{count} planes of {n} rows", x)
+    _, row, _ = _strides(x)
+    return view(graph_of(x), x, (x.shape[0], n, count), (row, n * row))
 
 
 def merge(x: Tensor) -> Tensor:

@@ -30,3 +30,13 @@ class CacheLayout(NamedTuple):
     v_width: int
     window: Window | None = None
     owner: int | None = None
+
+
+class StateLayout(NamedTuple):
+    """Float32 elements of each running state that a layer keeps of a sequence."""
+
+    widths: tuple[int, ...]
+
+
+Layout = CacheLayout | StateLayout | None
+"""What a layer keeps; nothing where it looks at each token by itself."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cama.core.load import CacheType
-from cama.engine.native.kvcache.layout import CacheLayout, Window
+from cama.engine.native.kvcache.layout import CacheLayout, Layout, StateLayout, Window
+from cama.engine.native.kvcache.state import LayerState
 from cama.ggml import _abi, ops
 from cama.ggml.backend import Buffer
 from cama.ggml.graph import Context, Graph
@@ -130,39 +131,57 @@ class KVStorage:
     pool costs nothing to open.
     """
 
-    def __init__(self, layouts: Sequence[CacheLayout], n_cells: int, cache_type: CacheType) -> None:
+    def __init__(
+        self, layouts: Sequence[Layout], n_cells: int, cache_type: CacheType, n_slots: int
+    ) -> None:
+        """``n_slots`` sequences can keep running states, where layers have such."""
         self.n_cells = n_cells
-        self.layouts = layouts
-        self._context = Context(2 * len(layouts))
+        self._layouts = layouts
+        self._context = Context(3 * len(layouts))
         kind = _TYPES[cache_type]
+        self.states: dict[int, list[Tensor]] = {
+            i: [
+                self._context.new(_abi.GGML_TYPE_F32, (width, n_slots), f"state_l{i}")
+                for width in layout.widths
+            ]
+            for i, layout in enumerate(layouts)
+            if isinstance(layout, StateLayout)
+        }
         self.keys: dict[int, Tensor] = {}
         self.values: dict[int, Tensor] = {}
         for i, layout in enumerate(layouts):
-            if layout.owner is not None:
+            if not isinstance(layout, CacheLayout) or layout.owner is not None:
                 continue
             self.keys[i] = self._context.new(kind, (layout.k_width, n_cells), f"cache_k_l{i}")
             if layout.v_width:
                 self.values[i] = self._context.new(kind, (layout.v_width, n_cells), f"cache_v_l{i}")
-        n_bytes = n_cells * self.cell_bytes
+        n_bytes = n_cells * self.cell_bytes + n_slots * self.state_bytes
         self._memory = _anonymous(n_bytes)
         pointer = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
         self._buffer = Buffer.over(pointer, n_bytes)
-        for pool in self.pools:
+        for pool in (*self.state_pools, *self.pools):
             self._buffer.place(pool, pointer)
-            pointer += n_cells * row_bytes(pool.type, pool.shape[0])
+            pointer += pool.shape[1] * row_bytes(pool.type, pool.shape[0])
 
     @property
     def windows(self) -> list[Window | None]:
         """Every kind of mask that the layers need."""
-        return list(dict.fromkeys(layout.window for layout in self.layouts))
+        caches = (layout for layout in self._layouts if isinstance(layout, CacheLayout))
+        return list(dict.fromkeys(layout.window for layout in caches))
 
-    def layers(self, cells: Tensor, masks: Masks, n_kv: int) -> list[LayerCache]:
-        """Every layer for one graph; ``cells`` int64 [n_tokens]."""
-        owners = [i if c.owner is None else c.owner for i, c in enumerate(self.layouts)]
-        return [
-            LayerCache(self.keys[i], self.values.get(i), cells, masks[layout.window], n_kv)
-            for i, layout in zip(owners, self.layouts, strict=True)
-        ]
+    def layers(
+        self, cells: Tensor, masks: Masks, n_kv: int, slots: Tensor
+    ) -> list[LayerCache | LayerState | None]:
+        """Every layer for one graph; ``cells`` int64 [n_tokens], ``slots`` int32 [n_seqs]."""
+        layers: list[LayerCache | LayerState | None] = []
+        for i, layout in enumerate(self._layouts):
+            if isinstance(layout, CacheLayout):
+                owner = i if layout.owner is None else layout.owner
+                keys, values = self.keys[owner], self.values.get(owner)
+                layers.append(LayerCache(keys, values, cells, masks[layout.window], n_kv))
+            else:
+                layers.append(None if layout is None else LayerState(self.states[i], slots))
+        return layers
 
     @property
     def pools(self) -> list[Tensor]:
@@ -173,6 +192,26 @@ class KVStorage:
     def cell_bytes(self) -> int:
         """Bytes of one cell over all layers."""
         return sum(row_bytes(pool.type, pool.shape[0]) for pool in self.pools)
+
+    @property
+    def state_pools(self) -> list[Tensor]:
+        """Running states of every layer that has such."""
+        return [pool for pools in self.states.values() for pool in pools]
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one sequence's running states."""
+        return sum(row_bytes(pool.type, pool.shape[0]) for pool in self.state_pools)
+
+    def clear_state(self, slot: int) -> None:
+        """What a sequence begins with."""
+        for pool in self.state_pools:
+            pool.numpy()[0, 0, slot] = 0
+
+    def copy_state(self, source: int, target: int) -> None:
+        for pool in self.state_pools:
+            states = pool.numpy()[0, 0]
+            states[target] = states[source]
 
     def heads(self, graph: Graph, layer: int, n: int, first: int, n_dims: int) -> Tensor:
         """``n_dims`` elements of each head of ``n``, from ``first`` on, of a layer's keys.

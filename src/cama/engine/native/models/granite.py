@@ -25,9 +25,10 @@ class Config(nn.MoEConfig):
         return self.is_rotary
 
 
-class Block(nn.Block):
+class Scaled(nn.Block):
+    """What each layer adds is multiplied first."""
+
     config: Config
-    attention: nn.Attention
     mlp: nn.GatedMLP | nn.SharedMoE
 
     def __call__(self, x: Tensor, at: nn.Place) -> Tensor:
@@ -39,9 +40,14 @@ class Block(nn.Block):
         return ops.scale(x, factor) if factor else x
 
 
-class Granite(nn.Decoder):
+class Block(Scaled):
+    attention: nn.Attention
+
+
+class Outer(nn.Decoder):
+    """What stands around the blocks."""
+
     config: Config
-    blk: Sequence[Block]
     rope: nn.RopeFactors
 
     def factors(self, c: nn.DecoderConfig) -> Tensor | None:
@@ -54,3 +60,7 @@ class Granite(nn.Decoder):
 
     def logits(self, hidden: Tensor) -> Tensor:
         return ops.scale(super().logits(hidden), 1.0 / self.config.logit_scale)
+
+
+class Granite(Outer):
+    blk: Sequence[Block]

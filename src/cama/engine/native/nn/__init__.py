@@ -14,6 +14,7 @@ from cama.engine.native.nn.attention import (
 from cama.engine.native.nn.config import BaseConfig, gguf
 from cama.engine.native.nn.decoder import Block, Decoder, DenseBlock, Layer, SandwichBlock, soft_cap
 from cama.engine.native.nn.decoder_config import DecoderConfig
+from cama.engine.native.nn.delta import DeltaConfig, DeltaNet, GatedAttention
 from cama.engine.native.nn.encoder import Encoder, EncoderConfig
 from cama.engine.native.nn.layers import (
     Bare,
@@ -27,6 +28,7 @@ from cama.engine.native.nn.layers import (
     Unused,
     Vector,
 )
+from cama.engine.native.nn.mamba import Mamba2, MambaConfig
 from cama.engine.native.nn.mla import CompressedAttention, ExpandedAttention, MLAConfig
 from cama.engine.native.nn.mlp import MLP, FusedMLP, GatedMLP, GeluMLP, SharedMLP
 from cama.engine.native.nn.module import Group, Module, Weights, present, tied
@@ -50,6 +52,7 @@ from cama.engine.native.nn.positions import (
     SectionedDecoder,
     Warmth,
 )
+from cama.engine.native.nn.recurrent import HybridConfig, convolve
 from cama.engine.native.nn.rope import (
     NoRotation,
     RopeScaling,
@@ -71,6 +74,8 @@ __all__ = [
     "CompressedAttention",
     "Decoder",
     "DecoderConfig",
+    "DeltaConfig",
+    "DeltaNet",
     "DenseBlock",
     "Embedding",
     "Encoder",
@@ -80,15 +85,19 @@ __all__ = [
     "FusedGatedExperts",
     "FusedMLP",
     "FusedQKV",
+    "GatedAttention",
     "GatedExperts",
     "GatedMLP",
     "Gating",
     "GeluMLP",
     "Group",
+    "HybridConfig",
     "Layer",
     "LayerNorm",
     "Linear",
     "MLAConfig",
+    "Mamba2",
+    "MambaConfig",
     "Mixer",
     "MoE",
     "MoEConfig",
@@ -123,6 +132,7 @@ __all__ = [
     "WindowConfig",
     "add_up",
     "attend",
+    "convolve",
     "flat",
     "gguf",
     "heads",

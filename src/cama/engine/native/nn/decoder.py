@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cama.engine.native.kvcache.layout import CacheLayout
+from cama.engine.native.kvcache.layout import Layout
 from cama.engine.native.nn.attention import Attention, Mixer
 from cama.engine.native.nn.decoder_config import DecoderConfig
 from cama.engine.native.nn.layers import Embedding, LayerNorm, Linear, RMSNorm
@@ -70,6 +70,10 @@ def soft_cap(x: Tensor, cap: float) -> Tensor:
 class Decoder(Module):
     """Embedding, blocks, norm, logits. Subclasses say which config and blocks."""
 
+    chooses_rows_last = False
+    """Whether the last block computes all rows, as libllama does in some models: fewer rows would
+    take other kernels."""
+
     config: DecoderConfig
     token_embd: Embedding
     blk: Sequence[Layer]
@@ -85,7 +89,8 @@ class Decoder(Module):
         x = self.embed(step)
         for block, at in zip(self.blk, self.places(step), strict=True):
             x = block(x, at)
-        return self.output_norm(x)
+        x = self.output_norm(x)
+        return step.wanted(x) if self.chooses_rows_last else x
 
     def embed(self, step: Step) -> Tensor:
         """What the first block gets: [n_embd, n_tokens]."""
@@ -100,16 +105,18 @@ class Decoder(Module):
         return [self.config.layer(i) for i in range(self.config.n_layer)]
 
     @property
-    def caches(self) -> list[CacheLayout]:
-        """What each layer keeps of a token."""
-        return [c.cache for c in self.layers]
+    def layouts(self) -> list[Layout]:
+        """What each layer keeps."""
+        return [c.layout for c in self.layers]
 
     def places(self, step: Step) -> Iterator[Place]:
         """One for each layer."""
         positions = self.positions(step)
         last = self.layers[-1]
-        for c, kv in zip(self.layers, step.caches, strict=True):
-            yield Place(step, kv, self.rotation(c, positions), c is last)
+        for c, cache in zip(self.layers, step.caches, strict=True):
+            yield Place(
+                step, cache, self.rotation(c, positions), c is last and not self.chooses_rows_last
+            )
 
     def positions(self, step: Step) -> Tensor:
         """What rotations go by."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from cama.core.errors import UnsupportedModel
 from cama.engine.base import Pooling
-from cama.engine.native.kvcache.layout import CacheLayout, Window
+from cama.engine.native.kvcache.layout import CacheLayout, Layout, Window
 from cama.engine.native.nn.config import BaseConfig, gguf
 from cama.engine.native.nn.rope import RopeScaling, RopeStyle
 from cama.ggml import ops
@@ -133,3 +133,8 @@ class DecoderConfig(BaseConfig):
         """What this layer keeps of each token."""
         n = self.n_head_kv
         return CacheLayout(n * self.head_dim, n * self.value_dim, self.window)
+
+    @property
+    def layout(self) -> Layout:
+        """What this layer keeps, if not a cache."""
+        return self.cache

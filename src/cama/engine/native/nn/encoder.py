@@ -70,7 +70,7 @@ class Encoder(Module):
         return [self.config.layer(i).window for i in range(self.config.n_layer)]
 
     def places(self, step: Step) -> Iterator[Place]:
-        for i, kv in enumerate(step.caches):
+        for i, cache in enumerate(step.caches):
             c = self.config.layer(i)
             rotate = Rotation(c.rope_settings, step.positions) if c.rotates else NoRotation()
-            yield Place(step, kv, rotate, is_last=False)
+            yield Place(step, cache, rotate, is_last=False)

@@ -120,6 +120,8 @@ def _best_groups(scores: Tensor, routing: Routing) -> Tensor:
     """``scores`` [E, n_tokens] with -inf outside of the groups whose two best sum up highest."""
     n_expert, n_tokens, _, _ = scores.shape
     n_group = routing.n_group
+    if not n_tokens:  # no rows are wanted of the last layer; ggml cannot scatter none
+        return scores
     groups = ops.reshape(scores, n_expert // n_group, n_group, n_tokens)
     best = ops.top_k(groups, 2)
     cells = ops.reshape(groups, 1, n_expert // n_group, n_group, n_tokens)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cama.engine.native.kvcache.state import LayerState
 from cama.engine.native.kvcache.storage import LayerCache
 from cama.engine.native.nn.rope import Rotation
 from cama.ggml import ops
@@ -20,14 +21,14 @@ class Step:
     """What one graph computes on.
 
     ``tokens`` and ``positions`` int32 [n_tokens]; ``outputs`` int32 [n_outputs], the rows whose
-    logits are wanted; one cache per layer. ``derive`` makes an input that is a function of the
-    positions.
+    logits are wanted; one cache or state per layer. ``derive`` makes an input that is a function
+    of the positions.
     """
 
     tokens: Tensor
     positions: Tensor
     outputs: Tensor
-    caches: Sequence[LayerCache]
+    caches: Sequence[LayerCache | LayerState | None]
     derive: Callable[[OfPositions], Tensor]
 
     def wanted(self, x: Tensor) -> Tensor:
@@ -40,11 +41,21 @@ class Place:
     """Where in a pass a layer computes."""
 
     step: Step
-    kv: LayerCache
+    cache: LayerCache | LayerState | None
     rotate: Rotation
     is_last: bool
     beside: Tensor | None = None
     """An input of this layer's own, in models that have such."""
+
+    @property
+    def kv(self) -> LayerCache:
+        assert isinstance(self.cache, LayerCache)
+        return self.cache
+
+    @property
+    def state(self) -> LayerState:
+        assert isinstance(self.cache, LayerState)
+        return self.cache
 
     def wanted(self, x: Tensor) -> Tensor:
         """What later layers need of x [n, n_tokens]: in the last one only the rows of outputs."""
