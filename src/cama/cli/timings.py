@@ -17,6 +17,7 @@ def timing_lines(final: Mapping[str, Any]) -> str:
         *_phase(final, "prompt eval", "prompt_eval"),
         *_cache(final),
         *_phase(final, "eval", "eval"),
+        *_guesses(final),
     ]
     return "".join(f"{label + ':':<{_WIDTH}}{value}\n" for label, value in lines)
 
@@ -51,3 +52,10 @@ def _cache(final: Mapping[str, Any]) -> list[tuple[str, str]]:
         at = integer(facts, "diverged_at")
         value += f" ({reason} at {at})" if at else f" ({reason})"
     return [("prompt cache", value)]
+
+
+def _guesses(final: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How many tokens were guessed ahead, and how many of them were right."""
+    facts = mapping(final, "cama")
+    guessed, right = integer(facts, "proposed_count"), integer(facts, "accepted_count")
+    return [("guessed ahead", f"{guessed} token(s), {right} right")] if guessed > 0 else []

@@ -67,7 +67,7 @@ class Loop:
         self._speculation = Speculation(
             engine.tokenizer.end_of_generation, drafter, can_cut=engine.info.can_cut
         )
-        self._build = request_builder(engine)
+        self._build = request_builder(engine, has_draft=draft is not None)
         self._cache = PrefixCache(engine)
         self._saving = Saving(engine, self._cache, store, self._post)
         self._admission = Admission(

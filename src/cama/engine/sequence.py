@@ -270,9 +270,12 @@ class Request:
         )
 
 
-def request_builder(engine: Engine) -> Callable[[str, Sequence[int], Generation, Sink], Request]:
+def request_builder(
+    engine: Engine, *, has_draft: bool
+) -> Callable[[str, Sequence[int], Generation, Sink], Request]:
     """:func:`build_request` for one engine."""
-    return partial(build_request, engine, Compiler(engine.tokenizer, engine.info.n_vocab))
+    compiler = Compiler(engine.tokenizer, engine.info.n_vocab)
+    return partial(build_request, engine, compiler, has_draft=has_draft)
 
 
 def build_request(
@@ -282,6 +285,8 @@ def build_request(
     tokens: Sequence[int],
     generation: Generation,
     sink: Sink,
+    *,
+    has_draft: bool = False,
 ) -> Request:
     """Check a request against the model and fit its prompt into the context window.
 
@@ -333,16 +338,16 @@ def build_request(
         n_top=generation.logprobs,
         piece=with_visible(engine.tokenizer.piece, visible) if visible else None,
         n_scored=1 if generation.echo else len(prompt),
-        speculator=_speculator(generation),
+        speculator=_speculator(generation, has_draft=has_draft),
     )
 
 
-def _speculator(generation: Generation) -> Speculator | None:
+def _speculator(generation: Generation, *, has_draft: bool) -> Speculator | None:
+    """Whoever may guess for the request; None when nobody does."""
     if generation.speculate is False:
         return None
     is_cold = generation.sampling.temperature <= _COLD
+    lookup = Lookup() if generation.speculate or is_cold else None
     n_draft = MOST if generation.num_draft is None else generation.num_draft
-    return Speculator(
-        Lookup() if generation.speculate or is_cold else None,
-        DraftAccount(n_draft) if n_draft > 0 else None,
-    )
+    account = DraftAccount(n_draft) if has_draft and n_draft > 0 else None
+    return Speculator(lookup, account) if lookup or account else None

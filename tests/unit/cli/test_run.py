@@ -193,6 +193,11 @@ def test_timings_tell_what_of_the_prompt_was_cached(facts: dict[str, Any], line:
     assert timing_lines(final) == f"prompt cache:         {line}\n"
 
 
+def test_timings_tell_what_was_guessed() -> None:
+    final = {"prompt_cached_count": 0, "cama": {"proposed_count": 12, "accepted_count": 9}}
+    assert timing_lines(final).splitlines()[1] == "guessed ahead:        12 token(s), 9 right"
+
+
 def test_run_prints_the_vector_of_an_embedding_model(server: TinyServer) -> None:
     server.answer("/api/show", {"capabilities": ["embedding"]})
     server.answer("/api/embed", {"model": "m", "embeddings": [[0.25, -1e-07]]})
