@@ -18,7 +18,7 @@ from starlette.routing import compile_path
 from typer.core import TyperCommand
 
 import cama.api.describe
-import cama.api.problems
+import cama.wire.problems
 import cama.wire.replies
 from cama.api.app import ROUTES
 from cama.api.routes.system import unavailable
@@ -113,7 +113,7 @@ def api_fields() -> frozenset[str]:
     """The names of all fields that requests and replies of the API have."""
     types = (*REQUESTS, requests.Message)
     names = {item.name for kind in types for item in fields(kind)}
-    for module in (cama.api.describe, cama.api.problems, cama.wire.replies):
+    for module in (cama.api.describe, cama.wire.problems, cama.wire.replies):
         names.update(_literal_keys(module))
     return frozenset(names | _reply_fields())
 

@@ -78,7 +78,7 @@ def test_every_text_in_backticks_is_of_a_known_kind(facts: Mapping[str, Fact]) -
         (check_variables, "`CAMA_ENGINE=fast cama serve`", "must be auto, native or llama"),
         (check_variables, "`CAMA_DEBUG=2: too loud`", "does not give the error"),
         (check_routes, "See /api/models.", "there is no route /api/models"),
-        (check_routes, "Ask `/v1/models`.", "/v1/models answers 501"),
+        (check_routes, "Ask `/v1/audio/transcriptions`.", "/v1/audio/transcriptions answers 501"),
         (check_routes, "POST to `/api/ps`.", "/api/ps does not take POST"),
         (check_routes, "`curl http://localhost:11434/api/chat`", "/api/chat does not take GET"),
         (check_routes, "`curl http://localhost:80/`", "is not the default address"),
