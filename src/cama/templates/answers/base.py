@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from cama.core.answer import Piece
+from cama.core.answer import Piece, ToolCall
 from cama.templates.answers.lark import Grammar, Tools
 
 
@@ -78,3 +78,11 @@ class CallFormat(Protocol):
 
         What it accepts, :meth:`read` reads.
         """
+
+
+@runtime_checkable
+class Writes(Protocol):
+    """A format that can write calls too, for templates that do not."""
+
+    def write(self, calls: Sequence[ToolCall]) -> str:
+        """``calls`` with their marks."""

@@ -286,7 +286,8 @@ def answer_format(template: str, parser: str = "") -> AnswerFormat:
     family = next((f for f in _FAMILIES if all(needle in text for needle in f.needles)), None)
     if family is None:
         return TaggedFormat(tags=tags)
-    return TaggedFormat(tags=tags, forms=family.forms, noise=family.noise)
+    writes = any(name in template for name in ("tool_calls", ".ToolCalls"))
+    return TaggedFormat(tags=tags, forms=family.forms, noise=family.noise, writes_calls=writes)
 
 
 def _thinks(template: str, tags: Tags) -> bool:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from cama.core.answer import ToolCall
 from cama.core.generation import Constraint
 from cama.templates.answers import harmony
-from cama.templates.answers.base import AnswerParser, CallFormat
+from cama.templates.answers.base import AnswerParser, CallFormat, Writes
 from cama.templates.answers.lark import Grammar, Tools, literal, until
 from cama.templates.answers.tagged import TaggedAnswer, Tags
 
@@ -40,6 +41,9 @@ class AnswerFormat(Protocol):
     def parser(self, tools: Tools, prompt: str) -> AnswerParser:
         """A parser of one answer; calls are looked for where there are ``tools``."""
 
+    def written(self, calls: Sequence[ToolCall]) -> str:
+        """Calls as the model writes them, where its template cannot; empty where it can."""
+
     def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
         """What holds an answer to ``form``, a JSON schema or any JSON, or to calls of tools.
 
@@ -53,11 +57,13 @@ class TaggedFormat:
     """Thoughts between ``tags`` and calls between marks.
 
     Calls are read in all ``forms`` and asked for in the first. ``noise`` are marks around text.
+    ``writes_calls``: the template shows the calls of earlier turns.
     """
 
     tags: Tags | None = None
     forms: Sequence[CallFormat] = ()
     noise: tuple[str, ...] = ()
+    writes_calls: bool = True
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -77,6 +83,10 @@ class TaggedFormat:
         forms = self.forms if tools else ()
         is_open = self._is_open(prompt)
         return TaggedAnswer(self.tags, forms, tools, noise=self.noise, is_open=is_open)
+
+    def written(self, calls: Sequence[ToolCall]) -> str:
+        form = self.forms[0] if self.forms else None
+        return form.write(calls) if not self.writes_calls and isinstance(form, Writes) else ""
 
     def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
         grammars, answers = self._calls(asked), []
@@ -119,6 +129,9 @@ class HarmonyFormat:
 
     def parser(self, tools: Tools, prompt: str) -> AnswerParser:
         return harmony.HarmonyAnswer(wants_calls=bool(tools))
+
+    def written(self, calls: Sequence[ToolCall]) -> str:
+        return ""
 
     def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
         grammars, answers = [], []

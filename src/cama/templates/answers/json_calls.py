@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from cama.core.answer import ToolCall
 from cama.templates.answers.base import Call, Incomplete, Malformed
 from cama.templates.answers.lark import CALL_ID, Grammar, Tools, literal, repeated, schemas_of
 from cama.wire.decode import is_deeper
@@ -125,6 +126,19 @@ class JsonCalls:
         return Call(
             name, load_arguments(_first(item, _ARGUMENTS)), given if isinstance(given, str) else ""
         )
+
+    def write(self, calls: Sequence[ToolCall]) -> str:
+        items = [
+            {call.name: call.arguments}
+            if self.is_keyed
+            else {self.name: call.name, self.arguments: call.arguments}
+            for call in calls
+        ]
+        opened = "" if self.is_bare else self.opens[0] + self.before
+        closed = self.after + (self.closes[0] if self.closes else "")
+        blocks = [items] if self.is_list else items
+        texts = (json.dumps(block, ensure_ascii=False) for block in blocks)
+        return "\n".join(f"{opened}{text}{closed}" for text in texts)
 
     def grammar(self, tools: Tools, *, parallel: bool) -> Grammar:
         calls = [self._object(json.dumps(name), f"@tool_{i}") for i, name in enumerate(tools)]

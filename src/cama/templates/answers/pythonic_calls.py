@@ -1,9 +1,11 @@
 """Calls that are written as in Python: LFM2, Llama 4, Olmo 3."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cama.core.answer import ToolCall
 from cama.templates.answers.base import Call, Malformed
 from cama.templates.answers.lark import Grammar, Tools, literal, repeated, within
 from cama.templates.answers.literals import Literals
@@ -29,6 +31,14 @@ class PythonicCalls:
         if not calls or source.skip() or (self.is_bare and any(c.name not in tools for c in calls)):
             raise Malformed
         return calls
+
+    def write(self, calls: Sequence[ToolCall]) -> str:
+        texts = (
+            f"{call.name}({', '.join(f'{key}={_python(v)}' for key, v in call.arguments.items())})"
+            for call in calls
+        )
+        opened = "" if self.is_bare else self.opens[0]
+        return f"{opened}[{', '.join(texts)}]{self.closes[0] if self.closes else ''}"
 
     def grammar(self, tools: Tools, *, parallel: bool) -> Grammar:
         schemas: dict[str, Any] = {}
@@ -71,3 +81,16 @@ def _arguments(name: str, schema: Mapping[str, Any], schemas: dict[str, Any]) ->
         choices = [f"{literal(f'{key}=')} @{name}_{numbers[key]}" for key in others]
         parts.append(f"({' | '.join(choices)})?")
     return " ".join(parts)
+
+
+def _python(value: Any) -> str:
+    """A JSON value as Python writes it, with texts in double quotes."""
+    match value:
+        case str():
+            return json.dumps(value, ensure_ascii=False)
+        case list():
+            return f"[{', '.join(map(_python, value))}]"
+        case dict():
+            members = (f"{_python(key)}: {_python(part)}" for key, part in value.items())
+            return f"{{{', '.join(members)}}}"
+    return repr(value)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cama.core.answer import ToolCall
 from cama.core.errors import InvalidRequest
 from cama.templates.answers.families import answer_format
 from cama.templates.answers.formats import AnswerFormat
@@ -149,3 +150,30 @@ def test_a_template_tells_what_its_model_can_do(
 ) -> None:
     form = load(shared_data / "chat-templates", name)[1]
     assert (form.thinks, form.calls_tools) == (thinks, calls)
+
+
+CALLS = (
+    ToolCall("search_notes", {"query": 'it\'s "so"\n', "tags": ["ä"], "deep": True}),
+    ToolCall("now", {}),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("LFM2-8B-A1B", '<|tool_call_start|>[search_notes(query="it\'s \\"so\\"\\n", tags=["ä"], '
+         "deep=True), now()]<|tool_call_end|>"),
+        ("ibm-granite-granite-3.3-2B-Instruct", '<|tool_call|>[{"name": "search_notes", '
+         '"arguments": {"query": "it\'s \\"so\\"\\n", "tags": ["ä"], "deep": true}}, '
+         '{"name": "now", "arguments": {}}]'),
+        ("Qwen-Qwen3-0.6B", ""),
+        ("openai-gpt-oss-120b", ""),
+    ],
+)  # fmt: skip
+def test_calls_are_written_for_templates_that_do_not(
+    shared_data: Path, name: str, written: str
+) -> None:
+    form = load(shared_data / "chat-templates", name)[1]
+    assert form.written(CALLS) == written
+    if written:
+        assert parsed(form, written)[2] == [(call.name, call.arguments) for call in CALLS]
