@@ -10,7 +10,7 @@ from cama.core.generation import Constraint
 from cama.store.models import StoredModel
 from cama.templates.answers.base import AnswerParser
 from cama.templates.answers.formats import AnswerFormat, Asked, TaggedFormat
-from cama.wire.requests import ChatRequest, Common, GenerateRequest
+from cama.wire.requests import ChatRequest, Common, GenerateRequest, Message
 from cama.wire.tools import Tool, ToolChoice
 
 _SCHEMAS = ("json", "json_schema")
@@ -22,7 +22,7 @@ _LEVELS = {"max": "high"}
 class Answering:
     """How one request wants to be answered by a model that answers in ``format``.
 
-    ``tools`` may be called; ``thinks`` is None where the request leaves it to the model.
+    ``tools`` may be called; ``think`` is None where the request leaves it to the model.
     """
 
     format: AnswerFormat
@@ -34,10 +34,11 @@ class Answering:
 
     @classmethod
     def of(cls, body: Common, own: AnswerFormat) -> "Answering":
-        """``own`` is how the model answers; a raw prompt is answered with plain text."""
+        """``own`` is how the model answers; a prompt that is no conversation gets plain text."""
         match body:
-            case GenerateRequest(raw=True):
-                return cls(format=TaggedFormat(), think=body.think, form=body.format)
+            case GenerateRequest() if body.raw or body.suffix:
+                think = None if own.thinks else body.think
+                return cls(format=TaggedFormat(), think=think, form=body.format)
             case ChatRequest():
                 offered = body.tools if body.tool_choice.mode != "none" else ()
                 return cls(
@@ -73,6 +74,15 @@ class Answering:
         if isinstance(self.think, str):
             told["reasoning_effort"] = _LEVELS.get(self.think, self.think)
         return told
+
+    def spelled(self, message: Message) -> Message:
+        """``message`` as the template can write it: where that knows no calls, they are text."""
+        if not message.tool_calls:
+            return message
+        written = self.format.written(message.tool_calls)
+        if not written:
+            return message
+        return replace(message, content=message.content + written, tool_calls=())
 
     @property
     def visible(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def checked_prompt(job: Job, body: ChatRequest) -> MakePrompt:
         return await chat_prompt(
             runner,
             job.template(runner),
-            _messages(body, job.model),
+            [job.answering.spelled(message) for message in _messages(body, job.model)],
             truncate=body.truncate,
             variables=job.variables,
         )
