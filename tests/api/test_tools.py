@@ -233,3 +233,23 @@ async def test_generate_thinks_too(api: httpx.AsyncClient, runner: FakeRunner) -
     assert (answer["response"], answer["thinking"]) == ("Hi", "Hm.")
     raw = (await api.post("/api/generate", json=body | {"raw": True})).json()
     assert raw["response"] == "<think>Hm.</think>Hi"
+
+
+async def test_raw_prompts_may_ask_a_thinking_model_to_think(
+    api: httpx.AsyncClient, runner: FakeRunner
+) -> None:
+    body = {"model": "hermes", "prompt": "Hi", "stream": False, "raw": True, "think": True}
+    assert (await api.post("/api/generate", json=body)).status_code == 200
+    refused = await api.post("/api/generate", json=body | {"model": "chatty"})
+    assert refused.json() == {"error": '"chatty" does not support thinking'}
+
+
+async def test_calls_are_spelled_out_where_a_template_has_no_place_for_them(
+    api: httpx.AsyncClient, runner: FakeRunner, store: Store, tmp_path: Path
+) -> None:
+    template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{# <tool_call> #}"
+    write(store, tmp_path, "silent", {"tokenizer.chat_template": template})
+    said = {"function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+    turns = [USER, {"role": "assistant", "tool_calls": [said]}, {"role": "tool", "content": "-3"}]
+    await message(api, model="silent", messages=turns)
+    assert runner.generations[0].prompt == f"[user]Weather in Oslo?[assistant]{CALL}[tool]-3"
