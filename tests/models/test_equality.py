@@ -13,6 +13,7 @@ from cama.engine.base import Engine, Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
 from tests.models import toys
+from tests.models.quantized import quantized
 
 pytestmark = pytest.mark.native
 
@@ -149,6 +150,22 @@ def test_engines_agree_on_reference_models(
     reference: Pair, scenario: Callable[[Pair], None]
 ) -> None:
     scenario(reference)
+
+
+@pytest.mark.parametrize("name", toys.NATIVE)
+def test_engines_agree_on_quantized_reference_models(
+    toy_file: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    """Other kernels, which look at the number of rows."""
+    path = quantized(toy_file(name), tmp_path / f"{name}.gguf")
+    for pair in _open(path, replace(toys.NATIVE[name], n_ctx=256).load()):
+        ids = _ids(120)
+        _same(pair, (0, 0, ids[:100], 3))
+        _same(pair, (0, 100, [7], 1))
+        for engine in pair:
+            engine.share(SeqId(0), SeqId(1), 101)
+        _same(pair, (1, 101, ids[:3], 1), (0, 101, [9], 1), (2, 0, ids[:20], 5))
+        _same(pair, *((seq, start, [11], 1) for seq, start in ((0, 102), (1, 104), (2, 20))))
 
 
 def test_engines_agree_after_a_shift(made: Pair) -> None:

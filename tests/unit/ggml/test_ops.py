@@ -91,7 +91,7 @@ def test_operators_add_and_multiply(graph: Graph) -> None:
     np.testing.assert_allclose(out[0, 0], (x + b) * b, rtol=1e-6)
 
 
-WRONG: dict[str, Callable[[Graph], Tensor]] = {
+WRONG: dict[str, Callable[[Graph], object]] = {
     "add": lambda g: g.input(F32, 4, 3) + g.input(F32, 3),
     "mul": lambda g: g.input(F32, 4) * g.input(F32, 4, 3),
     "mul_mat": lambda g: ops.mul_mat(g.input(F32, 8, 5), g.input(F32, 4, 3)),
@@ -106,6 +106,53 @@ WRONG: dict[str, Callable[[Graph], Tensor]] = {
     "rope with few factors": lambda g: ops.rope(
         g.input(F32, 8, 2, 3), g.input(I32, 3), g.input(F32, 3), _rope(8)
     ),
+    "a quantized norm": lambda g: g.input(F32, 32, 2) * g.input(_abi.GGML_TYPE_Q8_0, 32),
+    "rope with factors of float16": lambda g: ops.rope(
+        g.input(F32, 8, 2, 3), g.input(I32, 3), g.input(F16, 4), _rope(8)
+    ),
+    "rope_multi with one position per token": lambda g: ops.rope_multi(
+        g.input(F32, 8, 2, 3), g.input(I32, 3), None, (2, 1, 1, 0), _rope(8)
+    ),
+    "mul_mat_id": lambda g: ops.mul_mat_id(
+        g.input(F32, 8, 5, 4), g.input(F32, 8, 1, 3), g.input(I32, 2, 4)
+    ),
+    "add_id": lambda g: ops.add_id(g.input(F32, 5, 2, 3), g.input(F32, 4, 4), g.input(I32, 2, 3)),
+    "more of top_k than there is": lambda g: ops.top_k(g.input(F32, 4, 3), 5),
+    "part": lambda g: ops.part(g.input(F32, 8, 3), 6, 4),
+    "rows_of": lambda g: ops.rows_of(g.input(F32, 8, 3), 2, 2),
+    "slice_of": lambda g: ops.slice_of(g.input(F32, 8, 3, 2), 3),
+    "planes_of": lambda g: ops.planes_of(g.input(F32, 8, 3, 2), 1, 2),
+    "planes": lambda g: ops.planes(g.input(F32, 8, 7), 3, 2),
+    "split": lambda g: ops.split(g.input(F32, 8, 3), 0, 3, 3),
+    "concat": lambda g: ops.concat(g.input(F32, 8, 3), g.input(F32, 7, 3), 1),
+    "repeat": lambda g: ops.repeat(g.input(F32, 8, 3), 8, 4),
+    "swiglu_halves": lambda g: ops.swiglu_halves(g.input(F32, 7, 2)),
+    "ssm_conv": lambda g: ops.ssm_conv(g.input(F32, 3, 8), g.input(F32, 4, 8)),
+    "ssm_scan": lambda g: ops.ssm_scan(
+        g.input(F32, 4, 2, 3, 1),
+        g.input(F32, 2, 3, 5, 1),
+        g.input(F32, 3, 5, 1),
+        g.input(F32, 1, 3),
+        g.input(F32, 4, 2, 5, 1),
+        g.input(F32, 4, 2, 5, 1),
+        slots=g.input(I32, 1),
+    ),
+    "gated_delta_net": lambda g: ops.gated_delta_net(
+        g.input(F32, 4, 2, 5, 1),
+        g.input(F32, 4, 2, 5, 1),
+        g.input(F32, 4, 3, 5, 1),
+        g.input(F32, 1, 3, 5, 1),
+        g.input(F32, 1, 3, 5, 1),
+        g.input(F32, 4, 4, 3, 1),
+    ),
+    "sinks": lambda g: ops.flash_attention(
+        g.input(F32, 8, 2, 4),
+        g.input(F16, 8, 4, 2),
+        g.input(F16, 8, 4, 2),
+        g.input(F16, 4, 2),
+        1.0,
+        sinks=g.input(F32, 3),
+    ),
     "flash_attention": lambda g: ops.flash_attention(
         g.input(F32, 8, 2, 3), g.input(F16, 8, 4, 2), g.input(F16, 8, 4, 2), g.input(F16, 4, 2), 1.0
     ),
@@ -118,7 +165,7 @@ def _rope(n_dims: int) -> ops.RopeSettings:
 
 @pytest.mark.parametrize("op", WRONG)
 def test_wrong_shapes_are_refused(graph: Graph, op: str) -> None:
-    with pytest.raises(ShapeError, match="do not fit together"):
+    with pytest.raises(ShapeError, match=r"do not fit together|is of type"):
         WRONG[op](graph)
 
 

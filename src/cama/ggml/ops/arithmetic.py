@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from cama.ggml import _abi
 from cama.ggml.library import ggml
-from cama.ggml.ops.checks import can_repeat, check, graph_of
+from cama.ggml.ops.checks import can_repeat, check, check_type, graph_of
 from cama.ggml.tensor import Tensor
 
 _Unary = Callable[[int, int], int]
@@ -18,6 +18,7 @@ def _unary(function: _Unary, x: Tensor) -> Tensor:
 
 def _repeating(function: _Binary, name: str, a: Tensor, b: Tensor) -> Tensor:
     check(can_repeat(b.shape, a.shape), name, a, b)
+    check_type(name, b, type=a.type)
     graph = graph_of(a, b)
     return graph.result(function(graph.context.address, a.address, b.address), a.type, a.shape)
 

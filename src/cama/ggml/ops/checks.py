@@ -1,6 +1,7 @@
 """Refusing, in Python, shapes on which libggml would abort the process."""
 
 from cama.core.errors import EngineError
+from cama.ggml import _abi
 from cama.ggml.graph import Graph
 from cama.ggml.tensor import Shape, Tensor
 
@@ -15,6 +16,13 @@ def check(fits: bool, op: str, *operands: Tensor) -> None:
     if not fits:
         described = " and ".join(f"{t.name or 'a result'} {list(t.shape)}" for t in operands)
         raise ShapeError(f"{op}: {described} do not fit together")
+
+
+def check_type(op: str, *operands: Tensor, type: int = _abi.GGML_TYPE_F32) -> None:
+    """Refuse operands of another type, such as a quantized norm."""
+    for t in operands:
+        if t.type != type:
+            raise ShapeError(f"{op}: {t.name or 'a result'} is of type {t.type}, not {type}")
 
 
 def graph_of(*operands: Tensor) -> Graph:

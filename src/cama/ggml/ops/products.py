@@ -4,7 +4,7 @@ from ctypes import addressof, c_int32
 
 from cama.ggml import _abi
 from cama.ggml.library import ggml
-from cama.ggml.ops.checks import check, graph_of
+from cama.ggml.ops.checks import check, check_type, graph_of
 from cama.ggml.tensor import Tensor
 
 
@@ -42,6 +42,7 @@ def add_id(x: Tensor, biases: Tensor, ids: Tensor) -> Tensor:
     fits = biases.shape[0] == x.shape[0] and biases.shape[2:] == (1, 1)
     fits = fits and ids.type == _abi.GGML_TYPE_I32 and x.shape[1:3] == ids.shape[:2]
     check(fits, "add_id", x, biases, ids)
+    check_type("add_id", x, biases)
     graph = graph_of(x, ids)
     node = ggml().ggml_add_id(graph.context.address, x.address, biases.address, ids.address)
     return graph.result(node, x.type, x.shape)
@@ -95,6 +96,7 @@ def _check_rope(
     check(fits and n_dims % 2 == 0, "rope", x, positions)
     if factors is not None:
         check(factors.shape[0] >= n_dims // 2, "rope", x, factors)
+        check_type("rope", factors)
 
 
 def flash_attention(

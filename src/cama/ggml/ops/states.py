@@ -2,7 +2,7 @@
 
 from cama.ggml import _abi
 from cama.ggml.library import ggml
-from cama.ggml.ops.checks import check, graph_of, n_elements
+from cama.ggml.ops.checks import check, check_type, graph_of, n_elements
 from cama.ggml.tensor import Tensor
 
 _F32 = _abi.GGML_TYPE_F32
@@ -17,6 +17,7 @@ def ssm_conv(x: Tensor, weight: Tensor) -> Tensor:
     k, n_channel, _, _ = weight.shape
     n = x.shape[0] - k + 1
     check(n > 0 and x.shape[1] == n_channel and x.shape[3] == 1, "ssm_conv", x, weight)
+    check_type("ssm_conv", x, weight)
     graph = graph_of(x)
     node = ggml().ggml_ssm_conv(graph.context.address, x.address, weight.address)
     return graph.result(node, _F32, (n_channel, n, x.shape[2], 1))
@@ -37,6 +38,7 @@ def ssm_scan(
     fits = fits and a.shape == (1, n_head, 1, 1) and b.shape == c.shape and slots.shape[0] == n_seqs
     fits = fits and b.shape[0] == n_state and b.shape[2:] == (n_tokens, n_seqs)
     check(fits and b.shape[1] > 0 and n_head % b.shape[1] == 0, "ssm_scan", states, x, dt, a, b)
+    check_type("ssm_scan", states, x, dt, a, b, c)
     graph = graph_of(x)
     node = ggml().ggml_ssm_scan(
         graph.context.address, states.address, x.address, dt.address, a.address, b.address,
@@ -62,6 +64,7 @@ def gated_delta_net(
     fits = fits and n_head % q.shape[1] == 0 and state.shape == (n, n, n_head, n_seqs)
     fits = fits and gate.shape == beta.shape == (1, n_head, n_tokens, n_seqs)
     check(fits, "gated_delta_net", q, k, v, gate, beta, state)
+    check_type("gated_delta_net", q, k, v, gate, beta, state)
     graph = graph_of(v)
     node = ggml().ggml_gated_delta_net(
         graph.context.address, q.address, k.address, v.address, gate.address, beta.address,
