@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from cama.core.generation import Chunk, Logprob
+from tests.api.conftest import Create
 from tests.api.fakes import FakeRunner, finish
 
 PATH = "/v1/completions"
@@ -137,6 +138,8 @@ async def test_offsets_count_characters_that_tokens_share(
         ({"logprobs": 21}, "logprobs"),
         ({"best_of": 3, "n": 2}, "best_of"),
         ({"suffix": "x"}, "suffix"),
+        ({"suffix": "x", "echo": True}, "suffix"),
+        ({"suffix": "x", "prompt": [1]}, "suffix"),
     ],
 )
 async def test_what_is_wrong_is_named(
@@ -145,6 +148,17 @@ async def test_what_is_wrong_is_named(
     response = await api.post(PATH, json=ask(**fields))
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
+
+
+async def test_a_gap_is_filled_where_the_template_knows_how(
+    api: httpx.AsyncClient, runner: FakeRunner, create: Create
+) -> None:
+    create("coder", 'TEMPLATE """<pre>{{ .Prompt }}<suf>{{ .Suffix }}<mid>"""')
+    fields = {"model": "coder", "prompt": ["a", "b"], "suffix": "c"}
+    body = (await api.post(PATH, json=ask(**fields))).json()
+    assert [choice["text"] for choice in body["choices"]] == ["Hello", "Hello"]
+    prompts = [made.prompt for made in runner.generations]
+    assert prompts == ["<pre>a<suf>c<mid>", "<pre>b<suf>c<mid>"]
 
 
 async def test_fields_without_effect_are_told(api: httpx.AsyncClient) -> None:

@@ -47,6 +47,10 @@ class CompletionRequest:
             include_usage=include_usage(params),
             ignored=ignored,
         )
+        if request.generate.suffix and (
+            echo or not all(isinstance(p, str) for p in request.prompts)
+        ):
+            params.refuse("suffix", "goes with neither 'echo' nor token ids")
         if request.n_answers > _MOST_ANSWERS:
             params.refuse("n", f"and 'prompt' ask for more than {_MOST_ANSWERS} answers")
         return request

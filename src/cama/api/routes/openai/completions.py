@@ -1,5 +1,6 @@
 """POST /v1/completions."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from cama.runner.handle import Runner
 from cama.wire.openai.completion_replies import Completion
 from cama.wire.openai.completions import CompletionRequest
 from cama.wire.openai.fields import ignored_header
+from cama.wire.openai.params import named
 from cama.wire.openai.prompts import Text
 
 
@@ -22,11 +24,19 @@ async def completions(request: Request) -> Response:
     wanted = await read_object(request, CompletionRequest.read)
     body = wanted.generate
     job = await Job.start(services(request), body, Completion(wanted), CHAT)
-    refuse_missing(body, suffix=body.suffix)
+    refuse_missing(body)
     job.require("generate")
+    with named("suffix"):
+        # In a thread, for a long template takes a while to read.
+        insert = await asyncio.to_thread(job.inserting, "") if body.suffix else None
+
+    async def written(runner: Runner, prompt: Text) -> Prompt:
+        if insert is not None and isinstance(prompt, str):
+            return raw_prompt(runner, await asyncio.to_thread(insert, prompt, body.suffix))
+        return await _prompt(runner, prompt, is_shown=wanted.echo)
 
     async def prompts(runner: Runner) -> Sequence[Prompt]:
-        made = [await _prompt(runner, prompt, is_shown=wanted.echo) for prompt in wanted.prompts]
+        made = [await written(runner, prompt) for prompt in wanted.prompts]
         return [replace(prompt, echo=wanted.echo) for prompt in made]
 
     answer = job.respond_to_all(prompts)
