@@ -92,7 +92,9 @@ def _completed(recipe: Recipe, facts: Facts, status: Status) -> Recipe:
     if known is None or recipe.template or recipe.renderer:
         return replace(recipe, params=params)
     form = FORMATS[known.name]
-    status(f"using autodetected template {known.name}")
+    status(
+        f"using {'' if known.is_exact else 'stop strings of '}autodetected template {known.name}"
+    )
     return replace(
         recipe,
         # One that writes other white space would mislead whoever runs the model with it.

@@ -431,5 +431,6 @@ def test_create_takes_over_no_template_that_writes_other_white_space(
     store: Store, make_gguf: MakeGGUF, create: Create
 ) -> None:
     make_gguf(**{"tokenizer.chat_template": CHATML.replace("\n", "")})
-    create("FROM tiny.gguf")
+    statuses = create("FROM tiny.gguf")
+    assert "using stop strings of autodetected template chatml" in statuses
     assert (store.get("m").template, store.get("m").params) == (None, {"stop": CHATML_STOP})
