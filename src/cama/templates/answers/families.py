@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from cama.templates.answers.base import CallFormat
 from cama.templates.answers.formats import AnswerFormat, HarmonyFormat, TaggedFormat
@@ -20,12 +20,22 @@ _HERMES = JsonCalls(opens=("<tool_call>",), closes=("</tool_call>",), before="\n
 _LLAMA = JsonCalls(opens=("{",), arguments="parameters", is_bare=True)
 _PYTHON_TAG = JsonCalls(opens=("<|python_tag|>",), arguments="parameters")
 _BARE = JsonCalls(opens=("{", "["), is_bare=True)
-_COMMAND_R = JsonCalls(
+_listed = partial(JsonCalls, is_list=True)
+_PHI = _listed(opens=("<|tool_call|>",), closes=("<|/tool_call|>",))
+_APERTUS = _listed(opens=("<|tools_prefix|>",), closes=("<|tools_suffix|>",), is_keyed=True)
+_COMMAND_R7B = _listed(
+    opens=("<|START_ACTION|>",),
+    closes=("<|END_ACTION|>",),
+    name="tool_name",
+    arguments="parameters",
+    id_first="tool_call_id",
+    after="\n",
+)
+_COMMAND_R = _listed(
     opens=("Action: ```json", "Action:\n```json"),
     closes=("```",),
     name="tool_name",
     arguments="parameters",
-    is_list=True,
     before="\n",
     after="\n",
 )
@@ -158,12 +168,6 @@ class _Family:
     noise: tuple[str, ...] = ()
 
 
-def _listed(opened: str, closed: str = "", **options: str) -> JsonCalls:
-    """Calls in a list between two marks."""
-    closes = (closed,) if closed else ()
-    return JsonCalls(opens=(opened,), closes=closes, is_list=True, **options)  # type: ignore[arg-type]
-
-
 _FAMILIES = (
     _Family(("｜DSML｜",), [_invocations("function_calls", "｜DSML｜", ' string="{string}"')]),
     _Family(("<｜tool▁calls▁begin｜>", "```json"), [_DEEPSEEK_R1]),
@@ -174,34 +178,10 @@ _FAMILIES = (
     _Family(("<function=", "<parameter="), [_function_elements("tool_call", "\n")]),
     _Family(("<function=",), [_FUNCTION_TAG]),
     _Family(("<arg_key>",), [_GLM]),
-    _Family(
-        ("<|tools_prefix|>",),
-        [
-            JsonCalls(
-                opens=("<|tools_prefix|>",),
-                closes=("<|tools_suffix|>",),
-                is_list=True,
-                is_keyed=True,
-            )
-        ],
-    ),
-    _Family(
-        ("<|START_ACTION|>",),
-        [
-            _listed(
-                "<|START_ACTION|>",
-                "<|END_ACTION|>",
-                name="tool_name",
-                arguments="parameters",
-                id_first="tool_call_id",
-                before="",
-                after="\n",
-            )
-        ],
-        noise=("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
-    ),
+    _Family(("<|tools_prefix|>",), [_APERTUS]),
+    _Family(("<|START_ACTION|>",), [_COMMAND_R7B], ("<|START_RESPONSE|>", "<|END_RESPONSE|>")),
     _Family(("<|CHATBOT_TOKEN|>", "Action:"), [_COMMAND_R]),
-    _Family(("<TOOLCALL>",), [_listed("<TOOLCALL>", "</TOOLCALL>")]),
+    _Family(("<TOOLCALL>",), [_listed(opens=("<TOOLCALL>",), closes=("</TOOLCALL>",))]),
     _Family(
         ("<|tool_call>call:",),
         [GemmaCalls(opens=("<|tool_call>",), closes=("<tool_call|>",), quote='<|"|>')],
@@ -219,9 +199,9 @@ _FAMILIES = (
     _Family(("<|tool_list_start|>",), [_LFM]),
     _Family(("[TOOL_CALLS]", "[CALL_ID]"), [_MISTRAL_WITH_IDS]),
     _Family(("[TOOL_CALLS]", "[ARGS]"), [_MISTRAL]),
-    _Family(("[TOOL_CALLS]",), [_listed("[TOOL_CALLS]", id_last="id")]),
-    _Family(("<|tool_call|>", "<|/tool_call|>"), [_listed("<|tool_call|>", "<|/tool_call|>")]),
-    _Family(("<|tool_call|>",), [_listed("<|tool_call|>")]),
+    _Family(("[TOOL_CALLS]",), [_listed(opens=("[TOOL_CALLS]",), id_last="id")]),
+    _Family(("<|tool_call|>", "<|/tool_call|>"), [_PHI]),
+    _Family(("<|tool_call|>",), [_listed(opens=("<|tool_call|>",))]),
     _Family(
         ("<function_calls>",),
         [PythonicCalls(opens=("<function_calls>",), closes=("</function_calls>",))],

@@ -80,11 +80,10 @@ class HarmonyAnswer:
     def _content(self, text: str) -> None:
         if self._header is not None:
             self._header += text
-            if not _may_be_header(self._header, self._is_first):
-                self._open("")
-                text = self._taken_header
-            else:
+            if _may_be_header(self._header, self._is_first):
                 return
+            text = self._header
+            self._open("")
         if self._recipient:
             self._arguments.append(text)
             self._length += len(text)
@@ -95,11 +94,9 @@ class HarmonyAnswer:
         else:
             self._out.texts.append(text)
 
-    _taken_header = ""
-
     def _open(self, header: str) -> None:
         """A message begins. Of two recipients, the first is meant."""
-        self._taken_header, self._header, self._is_first = self._header or "", None, False
+        self._header, self._is_first = None, False
         channel, recipient = _CHANNEL.search(header), _RECIPIENT.search(header)
         self._channel = channel[1] if channel else "final"
         name = recipient[1] if recipient and self._wants_calls else ""

@@ -47,7 +47,7 @@ SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required"
           "additionalProperties": False}  # fmt: skip
 FORM = Constraint(kind="json_schema", text=json.dumps(SCHEMA))
 
-N_ANSWERS = 4
+N_ANSWERS = 3
 MAX_STEPS = 4000
 
 

@@ -47,7 +47,7 @@ def cut(text: str, places: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("form", FORMS, ids=TEMPLATES)
 @given(text=answers, places=st.lists(st.integers(0, 1000), max_size=8), is_open=st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_cuts_change_nothing(
     form: AnswerFormat, text: str, places: list[int], is_open: bool
 ) -> None:
@@ -59,7 +59,7 @@ def test_cuts_change_nothing(
 
 @pytest.mark.parametrize("form", FORMS[:-1], ids=TEMPLATES[:-1])
 @given(text=answers)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_an_answer_without_calls_and_thoughts_stays_as_it_is(form: AnswerFormat, text: str) -> None:
     said, thoughts, calls = parsed(form, text)
     if not calls and not thoughts and "<think>" not in text and "_RESPONSE|>" not in text:
