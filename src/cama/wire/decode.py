@@ -10,6 +10,7 @@ from cama.core.errors import InvalidRequest
 
 MAX_BODY_BYTES = 64 << 20
 MAX_DEPTH = 100
+_MAX_DIGITS = 300
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -30,11 +31,24 @@ def _reject_constant(name: str) -> NoReturn:
 def _finite(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise InvalidRequest(f"json: cannot unmarshal number {digits:.40}: out of range")
+        raise _out_of_range(digits)
     return number
 
 
-_DECODER = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_finite)
+def _bounded(digits: str) -> int:
+    """An integer that a float can hold too: some are computed with as such."""
+    if len(digits) > _MAX_DIGITS:
+        raise _out_of_range(digits)
+    return int(digits)
+
+
+def _out_of_range(digits: str) -> InvalidRequest:
+    return InvalidRequest(f"json: cannot unmarshal number {digits:.40}: out of range")
+
+
+_DECODER = json.JSONDecoder(
+    parse_constant=_reject_constant, parse_float=_finite, parse_int=_bounded
+)
 
 
 def decode_body(body: bytes) -> dict[str, Any]:
@@ -71,8 +85,6 @@ def _first_value(text: str, start: int) -> Any:
         raise InvalidRequest(_go_wording(error)) from None
     except RecursionError:
         raise InvalidRequest("exceeded max depth") from None
-    except ValueError:  # an integer of thousands of digits
-        raise InvalidRequest("json: cannot unmarshal number: out of range") from None
 
 
 def _go_wording(error: json.JSONDecodeError) -> str:
