@@ -6,9 +6,16 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from cama.api.problems import CloudDisabled
-from cama.core.errors import CamaError, InvalidModelName, InvalidRequest, ModelNotFound
+from cama.core.errors import (
+    CamaError,
+    InvalidModelFile,
+    InvalidModelName,
+    InvalidRequest,
+    ModelNotFound,
+)
 from cama.store.models import StoredModel
 from cama.store.names import ModelName
+from cama.store.plain import is_explicit_path
 from cama.store.store import Store
 
 _T = TypeVar("_T")
@@ -63,6 +70,10 @@ async def in_store(action: Callable[[str], _T], name: str, wording: Wording) -> 
         raise InvalidModelName(wording.invalid(name), name=name) from None
     except ModelNotFound:
         raise ModelNotFound(_reworded(wording, name), name=name) from None
+    except InvalidModelFile as error:
+        if is_explicit_path(name):  # the client's file, and so the client's mistake
+            raise InvalidRequest(error.message, field="model") from error
+        raise
 
 
 def _reworded(wording: Wording, name: str) -> str:
