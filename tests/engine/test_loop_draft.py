@@ -222,6 +222,23 @@ def test_draft_reads_a_long_prompt_in_passes_of_its_own_and_once() -> None:
     assert sum(plan.n_tokens for plan in small.plans) - read < 60
 
 
+def test_long_prompt_is_worth_reading_though_it_takes_long() -> None:
+    def make() -> FakeEngine:
+        return FakeEngine(n_ctx=4096, n_cells=8192)
+
+    sink = _answer(make(), make(), PROMPT * 80, num_predict=150)
+    assert sink.finish.accepted_tokens > 80
+
+
+def test_draft_follows_behind_a_shift_of_a_long_window() -> None:
+    def make() -> FakeEngine:
+        return FakeEngine(n_ctx=2048, n_cells=4096)
+
+    sink = _answer(make(), make(), PROMPT * 70, num_predict=400)
+    assert sink.finish.shifted_tokens
+    assert sink.finish.accepted_tokens > 280
+
+
 def test_draft_with_a_shorter_context_guesses_up_to_its_end() -> None:
     large, small = FakeEngine(), FakeEngine(n_ctx=64)
     sink = _answer(large, small, num_predict=150)

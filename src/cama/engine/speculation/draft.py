@@ -77,10 +77,14 @@ _D = TypeVar("_D", bound=Drafted)
 
 @dataclass(slots=True)
 class _Text:
-    """A sequence of the draft model's cache, and the tokens that are in it."""
+    """A sequence of the draft model's cache, and the tokens that are in it.
+
+    ``is_read``: it has been as long as the text, since the request came or its window shifted.
+    """
 
     seq: SeqId
     cached: "array[int]"
+    is_read: bool = False
 
 
 @dataclass(slots=True)
@@ -122,12 +126,12 @@ class Drafter:
     def price(self, request: Drafted, n_requests: int) -> Callable[[int], float]:
         """What it takes to guess so many tokens: seconds, as far as they are known.
 
-        To read the text for the first time is the price of having a draft model at all.
+        To read the text, at first and behind a shift, is the price of having a draft model at all.
         """
         step = (self._times.expected(n_requests) or 0.0) / n_requests
         text = self._texts.get(request)
-        lag = max(len(request.tokens) - len(text.cached) - 2, 0) if text else 0
-        return lambda k: k * step + lag * self._seconds_per_token
+        lag = len(request.tokens) - len(text.cached) - 2 if text and text.is_read else 0
+        return lambda k: k * step + max(lag, 0) * self._seconds_per_token
 
     def guess(
         self, wanted: Mapping[_D, tuple[DraftAccount, int]], alive: Set[_D]
@@ -176,6 +180,7 @@ class Drafter:
         self._cut(text, tokens, account)
         if not self._read(text, tokens, account, asking):
             return None
+        text.is_read = True
         new = tokens[len(text.cached) :]
         return _Guess(text, account, request.sampler.twin(), k, new)
 
@@ -186,6 +191,7 @@ class Drafter:
         if n < len(text.cached):
             n = self._cache.cut(text.seq, n)
             del text.cached[n:]
+            text.is_read &= first > 0
         account.n_same = n
 
     def _read(
