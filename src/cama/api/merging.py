@@ -25,26 +25,33 @@ class _Ended:
 async def merged(streams: Sequence[AsyncGenerator[_T, None]]) -> AsyncGenerator[_T, None]:
     """What comes from any of ``streams``, as it comes, and no faster than it is taken.
 
-    The first error ends all of them. However it ends, they are closed.
+    Streams that have something at the same time take turns. The first error ends all of them. However it ends, they are closed.
     """
-    found: asyncio.Queue[_Item[_T] | _Ended] = asyncio.Queue(maxsize=1)
+    found: asyncio.Queue[_Item[_T] | _Ended] = asyncio.Queue()
     places = asyncio.Semaphore(_MOST_AT_ONCE)
+    # Bounds the queue; a bound of the queue's own would not let streams take turns.
+    turn = asyncio.Semaphore(1)
+
+    async def give(item: _Item[_T] | _Ended) -> None:
+        await turn.acquire()
+        found.put_nowait(item)
 
     async def drain(stream: AsyncGenerator[_T, None]) -> None:
         try:
             async with places, aclosing(stream):
                 async for item in stream:
-                    await found.put(_Item(item))
+                    await give(_Item(item))
         except Exception as error:  # noqa: BLE001 - raised again where the items are taken
-            await found.put(_Ended(error))
+            await give(_Ended(error))
         else:
-            await found.put(_Ended())
+            await give(_Ended())
 
     tasks = [asyncio.create_task(drain(stream)) for stream in streams]
     n_running = len(tasks)
     try:
         while n_running:
             next_ = await found.get()
+            turn.release()
             if isinstance(next_, _Item):
                 yield next_.value
             elif next_.error is not None:

@@ -27,11 +27,15 @@ def input_items(params: Params, key: str) -> tuple[Item, ...]:
     return tuple(item.data for item in params.objects(key))
 
 
-def read_items(items: Sequence[Item], key: str) -> tuple[Message, ...]:
-    """The turns that ``items``, which came under ``key``, tell of. Raises InvalidRequest."""
+def read_items(**parts: Sequence[Item]) -> tuple[Message, ...]:
+    """The turns that the items of all parts tell of; each part has the name of its field.
+
+    Raises InvalidRequest.
+    """
     conversation = _Conversation()
-    for i, item in enumerate(items):
-        conversation.add(Params(item, f"{key}[{i}]"))
+    for key, items in parts.items():
+        for i, item in enumerate(items):
+            conversation.add(Params(item, f"{key}[{i}]"))
     return tuple(conversation.messages)
 
 

@@ -77,8 +77,8 @@ class ResponseRequest:
         Raises InvalidRequest. Instructions are those of this request alone.
         """
         system = [Message(role="system", content=self.instructions)] if self.instructions else []
-        messages = (*system, *read_items(before, "previous"), *read_items(self.input, "input"))
-        return ChatRequest(**self.fields, messages=messages)
+        messages = read_items(previous_response_id=before, input=self.input)
+        return ChatRequest(**self.fields, messages=(*system, *messages))
 
 
 def _chat_fields(params: Params, *, has_logprobs: bool) -> dict[str, Any]:
