@@ -25,7 +25,8 @@ class _Ended:
 async def merged(streams: Sequence[AsyncGenerator[_T, None]]) -> AsyncGenerator[_T, None]:
     """What comes from any of ``streams``, as it comes, and no faster than it is taken.
 
-    Streams that have something at the same time take turns. The first error ends all of them. However it ends, they are closed.
+    Streams that have something at the same time take turns. The first error ends all of them.
+    However it ends, they are closed.
     """
     found: asyncio.Queue[_Item[_T] | _Ended] = asyncio.Queue()
     places = asyncio.Semaphore(_MOST_AT_ONCE)
