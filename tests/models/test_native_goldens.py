@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cama.core.errors import LoadFailed, UnsupportedModel
+from cama.core.errors import InvalidModelFile, LoadFailed, UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.base import Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
 from cama.engine.native.open import open_native
 from cama.engine.select import open_engine
-from cama.gguf import I32, U16, Array, GGUFFile, Scalar, TensorSource, write_gguf
+from cama.gguf import I32, U16, Array, GGMLType, GGUFFile, Scalar, TensorSource, write_gguf
 from tests.models import toys
 from tests.rewriting import rewrite
 
@@ -95,6 +95,45 @@ def test_what_is_not_implemented_is_refused_with_a_reason(
     path = rewrite(tiny_model("llama"), tmp_path / "unknown.gguf", metadata, tensors)
     with pytest.raises(UnsupportedModel, match=reason):
         NativeEngine.open(path, EXACT, "test", lambda _: None)
+
+
+def _older_form(original: Path, target: Path) -> Path:
+    """Qwen 3 Next as its first converter wrote it: queries, keys, values and gates in one."""
+    with GGUFFile.open(original) as file:
+        n_key, n = (file.get(f"qwen3next.ssm.{key}") for key in ("group_count", "state_size"))
+        assert isinstance(n_key, int)
+        assert isinstance(n, int)
+        matrices = {
+            t.name: np.frombuffer(bytes(file.data(t.name)), np.float32).reshape(t.shape[::-1])
+            for t in file.tensors.values()
+        }
+        for name in [name for name in matrices if name.endswith("attn_qkv.weight")]:
+            block = name.removesuffix("attn_qkv.weight")
+            q, k, v = np.split(matrices.pop(name), [n_key * n, 2 * n_key * n])
+            z = matrices.pop(f"{block}attn_gate.weight")
+            parts = [part.reshape(n_key, -1, q.shape[1]) for part in (q, k, v, z)]
+            fused = np.concatenate(parts, axis=1).reshape(-1, q.shape[1])
+            matrices[f"{block}ssm_in.weight"] = fused
+        tensors = [
+            TensorSource(name, GGMLType.F32, values.shape[::-1], values.tobytes())
+            for name, values in matrices.items()
+        ]
+        write_gguf(target, {key: file.typed(key) for key in file.metadata}, tensors)
+    return target
+
+
+def test_a_form_that_only_libllama_knows_is_left_to_it(shared_data: Path, tmp_path: Path) -> None:
+    original = shared_data / "toy" / "qwen3next.gguf"
+    older = _older_form(original, tmp_path / "older.gguf")
+    with pytest.raises(InvalidModelFile, match="has no tensor"):
+        open_native(older, EXACT, "test", lambda _: None)
+    rows = []
+    for path, name in ((original, "native"), (older, "llama")):
+        engine = open_engine(path, EXACT, lambda _: None)
+        assert engine.info.engine == name
+        rows.append(engine.forward(Plan((Span(SEQ, 0, [1, 2, 3], 1),))).copy())
+        engine.close()
+    assert np.abs(rows[0] - rows[1]).max() < 1e-5
 
 
 def _split(whole: Path, folder: Path) -> Path:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cama.core.errors import UnsupportedModel
+from cama.core.errors import InvalidModelFile, UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine
 
@@ -38,7 +38,8 @@ def _open(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> E
         reason = reason if is_forced else "the native engine defines this architecture"
         try:
             return open_native(path, load, reason, progress)
-        except UnsupportedModel as error:
+        except (UnsupportedModel, InvalidModelFile) as error:
+            # what a definition misses may be there in an older form, which libllama knows
             if is_forced:
                 raise
             reason = error.message
