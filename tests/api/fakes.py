@@ -101,7 +101,9 @@ class FakeRunner:
         return head + [byte + 2 for byte in text.encode()]
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
-        return bytes(token - 2 for token in tokens if token != BOS_ID).decode()
+        return bytes((token - 2) % 256 for token in tokens if token != BOS_ID).decode(
+            errors="replace"
+        )
 
     async def close(self) -> None:
         self.alive = False

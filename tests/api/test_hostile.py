@@ -1,0 +1,220 @@
+"""Thousands of requests that nobody should send: refused, never a bug, and nothing is left behind.
+
+They are made from a sound body for each route, each of its fields replaced by each odd value, and
+of bodies that are no sound JSON at all.
+"""
+
+import copy
+import gc
+import json
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cama.api.app import ROUTES
+from tests.api.fakes import FakeRunner, FakeScheduler
+
+MESSAGE = {
+    "role": "user", "content": "Hi", "thinking": "", "images": [], "tool_name": "t",
+    "tool_call_id": "1", "tool_calls": [{"id": "1", "function": {"name": "f", "arguments": {}}}],
+}  # fmt: skip
+OPTIONS = {
+    "num_ctx": 64, "num_batch": 8, "num_gpu": 0, "main_gpu": 0, "use_mmap": True, "num_thread": 1,
+    "draft_num_predict": 1, "num_keep": 1, "seed": 1, "num_predict": 1, "top_k": 1, "top_p": 0.5,
+    "min_p": 0.1, "typical_p": 0.5, "repeat_last_n": 1, "temperature": 0.1, "repeat_penalty": 1,
+    "presence_penalty": 0, "frequency_penalty": 0, "stop": ["x"],
+}  # fmt: skip
+MODEL = {"model": "chatty", "keep_alive": "1m", "options": OPTIONS, "priority": "batch"}
+COMMON = MODEL | {
+    "stream": True, "format": {"type": "object"}, "think": False, "truncate": True, "shift": True,
+    "logprobs": True, "top_logprobs": 1, "_debug_render_only": False,
+}  # fmt: skip
+FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
+TOOL = {"type": "function", "function": FUNCTION}
+BLOCKS = [
+    {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}},
+    {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}},
+    {"type": "tool_result", "tool_use_id": "1", "content": "x", "is_error": True},
+]
+ANTHROPIC = {
+    "model": "chatty", "system": [{"type": "text", "text": "S"}],
+    "messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": BLOCKS[:1]}],
+    "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}],
+    "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+    "thinking": {"type": "disabled"}, "output_config": {"effort": "low"},
+}  # fmt: skip
+SAMPLING = {
+    "temperature": 1, "top_p": 1, "top_k": 1, "seed": 1, "stop": ["x"], "n": 1, "stream": True,
+    "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {"1": 1}, "max_tokens": 9,
+    "stream_options": {"include_usage": True},
+}  # fmt: skip
+OPENAI = {"model": "chatty", "user": "u", "service_tier": "auto"} | SAMPLING
+BODIES: dict[str, dict[str, Any]] = {
+    "/api/generate": COMMON | {
+        "prompt": "Hi", "suffix": "", "system": "s", "template": "", "context": [1], "raw": False,
+        "images": [],
+    },
+    "/api/chat": COMMON | {"messages": [MESSAGE], "tools": [TOOL], "tool_choice": "auto"},
+    "/api/embed": MODEL | {"input": ["a"], "truncate": True, "dimensions": 1},
+    "/api/embeddings": MODEL | {"prompt": "a"},
+    "/api/rerank": MODEL | {"query": "q", "documents": ["a"], "top_n": 1},
+    "/api/show": {"model": "chatty", "verbose": True, "system": "", "options": {"seed": 1}},
+    "/api/copy": {"source": "chatty", "destination": "other"},
+    "/api/delete": {"model": "nobody", "name": "nobody"},
+    "/v1/messages": ANTHROPIC | {
+        "max_tokens": 9, "stop_sequences": ["x"], "stream": True, "temperature": 1, "top_k": 1,
+        "top_p": 1, "metadata": {"user_id": "u"},
+    },
+    "/v1/messages/count_tokens": ANTHROPIC,
+    "/v1/chat/completions": OPENAI | {
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+        "tools": [TOOL], "tool_choice": "auto", "response_format": {"type": "json_object"},
+        "logprobs": True, "top_logprobs": 1, "reasoning_effort": "none",
+    },
+    "/v1/completions": OPENAI | {"prompt": ["a"], "echo": True, "logprobs": 1, "best_of": 1},
+    "/v1/embeddings": {
+        "model": "chatty", "input": ["a"], "dimensions": 1, "encoding_format": "base64",
+    },
+    "/v1/responses": OPENAI | {
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}],
+        "instructions": "S", "tools": [{"type": "function", **FUNCTION}], "tool_choice": "auto",
+        "max_output_tokens": 9, "text": {"format": {"type": "text"}}, "store": True,
+        "reasoning": {"effort": "none"}, "previous_response_id": "x", "metadata": {"a": "b"},
+    },
+    "/v1/rerank": {"model": "chatty", "query": "q", "documents": ["a"], "top_n": 1},
+}  # fmt: skip
+REFUSED = {"/api/delete", "/api/chat", "/v1/chat/completions", "/v1/completions", "/v1/responses"} | {
+    "/v1/messages", "/v1/messages/count_tokens",
+}  # fmt: skip
+"""Sound in form, and yet refused: they ask for tools, or for several choices in a stream."""
+
+ODD: tuple[Any, ...] = (
+    None, True, False, 0, -1, 1, 2**31, -(2**63), 2**64, 10**4000, 0.5, -0.0, 1e308, "", " ", "x",
+    "\x00", "\ud800", "../../etc/passwd", "{{ 7 * 7 }}", "x" * 5000, [], [None], [[]], [{}], [0],
+    ["\x00"], {}, {"": ""}, {"type": "x"}, {"a": {"b": [1]}},
+)  # fmt: skip
+RAW: tuple[bytes, ...] = (
+    b"", b" ", b"\x00", b"{", b"}", b"[", b"null", b"[]", b"7", b'"x"', b"{}", b"{]", b"{'a': 1}",
+    b'{"model": NaN}', b'{"options": {"seed": Infinity}}', b'{"options": {"seed": -1e999}}',
+    b'{"model": "x"', b'{"model": "\\ud800"}', b'{"model": "\xff\xfe"}', b"\xef\xbb\xbf{}",
+    '{"model": "x"}'.encode("utf-16"), '{"model": "x"}'.encode("utf-32"),
+    b'{"model": "chatty", "model": 7}', b'{"MODEL": "chatty", "model": 7}', b"\x1f\x8b\x08\x00",
+    b'{"a":' * 99 + b"1" + b"}" * 99, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000,
+    b'{"x": ' + b"[" * 5000 + b"]" * 5000 + b"}", b"{" + b'"k":1,' * 20_000 + b'"k":1}',
+    b'{"model": ' + b"9" * 100_000 + b"}", b'{"model": "' + b"\\u0000" * 1000 + b'"}',
+)  # fmt: skip
+HEADERS: tuple[dict[str, str], ...] = (
+    {"content-encoding": "gzip"}, {"content-type": "application/json; charset=utf-16"},
+    {"content-type": "multipart/form-data"}, {"content-type": "x" * 9000}, {"host": "x" * 9000},
+    {"host": "[::1"}, {"host": ":"}, {"origin": "null"}, {"origin": "http://[::1"},
+    {"origin": "x" * 9000}, {"authorization": "Bearer \x7f"}, {"x-request-id": "\x7f" * 100},
+    {"accept": "text/html"}, {"anthropic-version": "x" * 9000}, {"cookie": "x" * 9000},
+)  # fmt: skip
+PATHS = (
+    "/%00", "/%ff", "/" + "a" * 5000, "/api/%2e%2e/x", "/api/chat%0a", "/v1/models/%00",
+    "/v1/models/" + "x/" * 500, "/v1/models/..%2f..%2fetc%2fpasswd", "/api/blobs/sha256:..%2f",
+    "/v1//messages", "/api/generate/", "/API/CHAT",
+)  # fmt: skip
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+MAX_GROWTH_BYTES = 4 << 20
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to each value in a body, in objects and arrays too."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        yield (*path, key)
+        if isinstance(inner, dict | list):
+            yield from places(inner, (*path, key))
+
+
+def spoiled(body: dict[str, Any], place: tuple[Any, ...], odd: Any) -> bytes:
+    made = copy.deepcopy(body)
+    holder: Any = made
+    for key in place[:-1]:
+        holder = holder[key]
+    holder[place[-1]] = odd
+    return json.dumps(made).encode()
+
+
+def bodies(path: str) -> Iterator[bytes]:
+    yield from RAW
+    for place in places(BODIES[path]):
+        for odd in ODD:
+            yield spoiled(BODIES[path], place, odd)
+
+
+async def sent(api: httpx.AsyncClient, method: str, path: str, **fields: Any) -> int:
+    """The status of the answer to a request that must do no harm."""
+    response = await api.request(method, path, **fields)
+    shown = f"{method} {path[:60]} {str(fields)[:300]}: {response.text[:300]}"
+    # 501 is said of a route that is not there, 500 of an option of the wrong type, as Ollama does.
+    is_option = response.status_code == 500 and 'option \\"' in response.text
+    assert response.status_code < 500 or response.status_code in (501, 503) or is_option, shown
+    assert "Traceback" not in response.text, shown
+    if response.status_code >= 400 and method != "HEAD":
+        assert response.json()["error"], shown
+    return response.status_code
+
+
+@pytest.fixture(autouse=True)
+def _brief(runner: FakeRunner) -> None:
+    """A sound request costs little."""
+    runner.script = runner.script[-1:]
+
+
+def forget(runner: FakeRunner, scheduler: FakeScheduler) -> None:
+    """The fakes remember everything that they are asked."""
+    for heard in (runner.generations, runner.embeddings, scheduler.leases, scheduler.unloaded):
+        heard.clear()
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_no_body_is_a_bug(
+    api: httpx.AsyncClient, runner: FakeRunner, scheduler: FakeScheduler, path: str
+) -> None:
+    method = "DELETE" if path == "/api/delete" else "POST"
+    made = list(bodies(path))
+    statuses = [await sent(api, method, path, content=body) for body in made[:100]]
+    forget(runner, scheduler)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        statuses += [await sent(api, method, path, content=body) for body in made[100:]]
+        forget(runner, scheduler)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < MAX_GROWTH_BYTES
+    assert scheduler.n_active == 0
+    assert 400 in statuses
+
+
+async def test_the_bodies_that_are_spoiled_are_sound(api: httpx.AsyncClient) -> None:
+    """Else all would be refused for the same reason."""
+    for path, body in BODIES.items():
+        if path not in REFUSED:
+            assert (path, await sent(api, "POST", path, json=body)) == (path, 200)
+
+
+async def test_no_header_path_or_method_is_a_bug(api: httpx.AsyncClient) -> None:
+    known = [path.replace("{", "").replace("}", "").replace(":path", "") for path, _, _ in ROUTES]
+    for path in (*known, *PATHS):
+        for method in METHODS:
+            await sent(api, method, path)
+    for headers in HEADERS:
+        for path in ("/", "/api/tags", "/api/chat", "/v1/messages", "/v1/chat/completions"):
+            for method in ("GET", "POST", "OPTIONS"):
+                await sent(api, method, path, headers=headers, content=b"{}")
+
+
+def test_every_route_that_reads_a_body_is_attacked() -> None:
+    unread = {"/api/create", "/api/pull", "/api/push", "/api/me", "/api/signout"}
+    posted = {path for path, methods, _ in ROUTES if {"POST", "DELETE"} & set(methods)}
+    missing = {path for path in posted if "{" not in path} - BODIES.keys() - unread
+    assert missing == {"/v1/audio/transcriptions"}
