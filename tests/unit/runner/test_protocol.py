@@ -5,7 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from cama.core.generation import Chunk, Constraint, Event, Generation, Logprob, Sampling
+from cama.core.generation import (
+    Adapter,
+    Chunk,
+    Constraint,
+    Event,
+    Generation,
+    Logprob,
+    Sampling,
+)
 from cama.core.load import Draft, LoadOptions
 from cama.runner.protocol import (
     RunnerConfig,
@@ -31,6 +39,15 @@ SCORED = Logprob(token=1, piece=b"", logprob=-9999.0, top=(BEST,))
 )
 def test_event_comes_back_as_it_was(event: Event) -> None:
     assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
+
+
+def test_generation_comes_with_its_adapters() -> None:
+    adapter = Adapter(path=Path("/blobs/sha256-1"), digest="sha256:1", scale=0.5)
+    sent = Generation(prompt="a", adapters=(adapter,))
+    found = generation_from_json(json.loads(json.dumps(generation_to_json(sent))))
+    assert found == sent
+    assert found.adapters[0].path == adapter.path
+    assert found.adapter == sent.adapter != Generation(prompt="a").adapter
 
 
 @pytest.mark.parametrize(

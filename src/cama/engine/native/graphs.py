@@ -246,4 +246,4 @@ class Graphs:
 
 def max_nodes(model: Decoder) -> int:
     """Room for a graph of this model, with leaves and views, and with adapters."""
-    return 1024 + 160 * len(model.blk)
+    return 1024 + 192 * len(model.blk)
