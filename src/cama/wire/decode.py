@@ -70,7 +70,7 @@ def decode_body(body: bytes) -> dict[str, Any]:
     if is_deeper(value, MAX_DEPTH):
         raise InvalidRequest("exceeded max depth")
     needs_repair = _SURROGATE_ESCAPE.search(body) is not None
-    return {_repaired(k): _repaired(v) for k, v in value.items()} if needs_repair else value
+    return {repaired(k): repaired(v) for k, v in value.items()} if needs_repair else value
 
 
 def _end_of_space(text: str) -> int:
@@ -108,15 +108,15 @@ def _children(container: Any) -> Iterator[Any]:
     return iter(container.values() if isinstance(container, dict) else container)
 
 
-def _repaired(value: Any) -> Any:
+def repaired(value: Any) -> Any:
     """Text that UTF-8 can hold: half a surrogate pair becomes U+FFFD, as in Go."""
     match value:
         case str():
             return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         case list():
-            return [_repaired(item) for item in value]
+            return [repaired(item) for item in value]
         case dict():
-            return {_repaired(key): _repaired(item) for key, item in value.items()}
+            return {repaired(key): repaired(item) for key, item in value.items()}
     return value
 
 

@@ -211,6 +211,36 @@ async def test_calls_and_results_of_tools_become_a_prompt(
     assert runner.generations[0].prompt == '|add:{"a": 1}||add=2|'
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("[1]", "of an object"),
+        ('{"a": NaN}', "not valid JSON"),
+        ('{"a": 1} and more', "not valid JSON"),
+        ('{"a": ' * 5000 + "1" + "}" * 5000, ""),
+        ("[" * 200_000, "not valid JSON"),
+        ('{"a": 1' + "0" * 5000 + "}", "not valid JSON"),
+    ],
+)
+async def test_hostile_arguments_of_a_call(
+    api: httpx.AsyncClient, arguments: str, words: str
+) -> None:
+    call = {"id": "c", "function": {"name": "f", "arguments": arguments}}
+    messages = [{"role": "assistant", "tool_calls": [call]}]
+    response = await api.post(PATH, json=ask(messages=messages))
+    assert response.status_code == 400
+    assert words in response.json()["error"]["message"]
+
+
+async def test_half_of_a_character_in_arguments_is_replaced(
+    api: httpx.AsyncClient, runner: FakeRunner
+) -> None:
+    call = {"id": "c", "function": {"name": "f", "arguments": '{"a": "\\ud800"}'}}
+    messages = [{"role": "assistant", "tool_calls": [call]}]
+    await api.post(PATH, json=ask(model="caller", messages=messages))
+    assert "\ud800" not in str(runner.generations[0].prompt)
+
+
 async def test_fields_without_effect_are_told(api: httpx.AsyncClient) -> None:
     fields = {
         "user": "me", "metadata": {"a": "b"}, "store": False, "verbosity": "low", "temprature": 1,

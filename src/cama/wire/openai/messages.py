@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from cama.core.answer import ToolCall
+from cama.wire.decode import MAX_DEPTH, is_deeper, repaired
 from cama.wire.openai.params import Params
 from cama.wire.requests import Message
 
@@ -66,12 +67,19 @@ def read_arguments(params: Params, key: str) -> dict[str, Any]:
     if not text.strip():
         return {}
     try:
-        arguments = json.loads(text)
+        arguments = json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         params.refuse(key, "is not valid JSON")
     if not isinstance(arguments, dict):
         params.refuse(key, "must be the JSON text of an object")
-    return arguments
+    if is_deeper(arguments, MAX_DEPTH):
+        params.refuse(key, f"nests more than {MAX_DEPTH} levels")
+    found: dict[str, Any] = repaired(arguments)
+    return found
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _content(turn: Params, *, is_needed: bool) -> tuple[str, tuple[str, ...]]:
