@@ -86,7 +86,8 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "/v1/rerank": {"model": "chatty", "query": "q", "documents": ["a"], "top_n": 1},
 }  # fmt: skip
-REFUSED = {"/api/delete", "/api/chat", "/v1/chat/completions", "/v1/completions", "/v1/responses"} | {
+REFUSED = {
+    "/api/delete", "/api/chat", "/v1/chat/completions", "/v1/completions", "/v1/responses",
     "/v1/messages", "/v1/messages/count_tokens",
 }  # fmt: skip
 """Sound in form, and yet refused: they ask for tools, or for several choices in a stream."""
