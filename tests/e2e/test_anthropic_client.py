@@ -5,7 +5,10 @@ from collections.abc import Iterator
 import anthropic
 import pytest
 
+from tests.e2e import test_tools
 from tests.e2e.conftest import IMPORT, LOADED, World
+
+caller = test_tools.caller
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
 
@@ -146,3 +149,18 @@ def test_client_that_leaves_a_stream_frees_the_server(
             pass
     after = client.messages.create(model=endless, max_tokens=2, messages=[ask("Hi")])
     assert after.usage.output_tokens == 2
+
+
+def test_client_gets_a_forced_call_of_a_tool(client: anthropic.Anthropic, caller: str) -> None:
+    with client.messages.stream(
+        model=caller, max_tokens=300, messages=[ask("Weather?")],
+        tools=[{"name": "weather", "input_schema": test_tools.PARAMETERS}],
+        tool_choice={"type": "tool", "name": "weather", "disable_parallel_tool_use": True},
+        thinking={"type": "disabled"}, extra_body={"temperature": 1.5, "options": {"seed": 1}},
+    ) as stream:  # fmt: skip
+        message = stream.get_final_message()
+    (block,) = message.content
+    assert isinstance(block, anthropic.types.ToolUseBlock)
+    assert (block.name, message.stop_reason) == ("weather", "tool_use")
+    assert isinstance(block.input, dict)
+    assert block.input.keys() >= set(test_tools.PARAMETERS["required"])
