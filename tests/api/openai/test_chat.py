@@ -241,6 +241,16 @@ async def test_half_of_a_character_in_arguments_is_replaced(
     assert "\ud800" not in str(runner.generations[0].prompt)
 
 
+async def test_fields_may_be_given_and_mean_nothing(api: httpx.AsyncClient) -> None:
+    nothing: dict[str, Any] = {
+        "logprobs": False, "top_logprobs": 0, "n": None, "stop": None, "tools": [],
+        "tool_choice": "auto", "response_format": None, "functions": [], "logit_bias": {},
+    }  # fmt: skip
+    response = await api.post(PATH, json=ask(**nothing))
+    assert response.status_code == 200
+    assert "x-cama-ignored" not in response.headers
+
+
 async def test_fields_without_effect_are_told(api: httpx.AsyncClient) -> None:
     fields = {
         "user": "me", "metadata": {"a": "b"}, "store": False, "verbosity": "low", "temprature": 1,

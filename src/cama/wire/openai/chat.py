@@ -32,9 +32,9 @@ class ChatCompletionRequest:
 
 
 def _chat(params: Params) -> ChatRequest:
-    top_logprobs = params.integer("top_logprobs", 0, MOST_TOP_LOGPROBS)
+    top_logprobs = params.integer("top_logprobs", 0, MOST_TOP_LOGPROBS) or 0
     logprobs = params.flag("logprobs")
-    if top_logprobs is not None and not logprobs:
+    if top_logprobs and not logprobs:
         params.refuse("top_logprobs", "needs 'logprobs' to be true")
     return ChatRequest(
         **text_fields(params, token_limit(params, "max_completion_tokens", "max_tokens")),
@@ -42,7 +42,7 @@ def _chat(params: Params) -> ChatRequest:
         format=read_format(params, "response_format"),
         think=_think(params),
         logprobs=logprobs,
-        top_logprobs=top_logprobs or 0,
+        top_logprobs=top_logprobs,
         choices=params.integer("n", 1, MOST_CHOICES) or 1,
         **read_tool_fields(params),
     )
