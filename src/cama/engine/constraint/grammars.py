@@ -140,7 +140,7 @@ def _named(name: str, schema: Any, needed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _composed_grammar(constraint: Constraint) -> str:
-    """Rules that refer to schemas. Those of a client's tools are long, but not rich in patterns."""
+    """Rules that refer to schemas."""
     match _loaded(constraint):
         case {"lark": str(lark), "schemas": dict(schemas)}:
             named = [_named(name, *_exact(constraint, schemas[name])) for name in schemas]
