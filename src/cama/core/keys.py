@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
-from typing import cast
 
 from cama.core.errors import InvalidOption, InvalidSetting
 from cama.core.priority import PRIORITIES, Priority
@@ -99,9 +98,7 @@ def _key(key: str, name: str = "", priority: str = "interactive", tenant: str = 
         raise InvalidOption("a name has at most 64 letters, digits and . @ : + - _")
     digest = _digest(check_key(key))
     name = name or f"key-{digest.hex()[:8]}"
-    return ApiKey(
-        digest=digest, name=name, tenant=tenant or name, priority=cast(Priority, priority)
-    )
+    return ApiKey(digest=digest, name=name, tenant=tenant or name, priority=priority)
 
 
 def _digest(key: str) -> bytes:
