@@ -131,6 +131,7 @@ def test_a_form_that_only_libllama_knows_is_left_to_it(shared_data: Path, tmp_pa
     for path, name in ((original, "native"), (older, "llama")):
         engine = open_engine(path, EXACT, lambda _: None)
         assert engine.info.engine == name
+        assert engine.tokenizer.decode([1, 2, 3]) is not None  # its vocabulary is read by now
         rows.append(engine.forward(Plan((Span(SEQ, 0, [1, 2, 3], 1),))).copy())
         engine.close()
     assert np.abs(rows[0] - rows[1]).max() < 1e-5
