@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from ctypes import c_char, c_int32
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +180,7 @@ class LlamaTokenizer:
     def close(self) -> None:
         """Free the vocabulary, unless it is another's. A second call does nothing."""
         model, self._model = self._model, None
+        wait([self._vocabulary])  # it may still be read, on its thread, from what is freed here
         self._vocabulary = Future()
         self._vocabulary.set_exception(EngineError("the tokenizer is closed"))
         if model is not None and model.exception() is None:
