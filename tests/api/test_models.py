@@ -230,11 +230,11 @@ async def test_show_words_name_errors_its_own_way(
     assert await error_of(await api.post("/api/show", json={"model": name})) == expected
 
 
-async def test_show_reports_a_damaged_file(api: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_show_refuses_a_file_that_is_no_model(api: httpx.AsyncClient, tmp_path: Path) -> None:
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"not a model")
     status, error = await error_of(await api.post("/api/show", json={"model": str(path)}))
-    assert status == 500
+    assert status == 400
     assert "bad.gguf" in error
 
 
