@@ -1,7 +1,8 @@
 """Batches of conversations of like length, the same for a seed and a number."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -15,22 +16,49 @@ BATCHES_IN_BLOCK = 32
 Batch = tuple[Tensor, Tensor, Tensor]
 
 
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What batches are made of. ``cut_share`` of the conversations end where the last answer is
+    decided: the rest of it is learnt by heart from a few."""
+
+    max_turns: int
+    cut_share: float
+
+
+CHOICES = Mix(max_turns=1, cut_share=1.0)
+"""Nothing but which answer a question gets, the hard part, in as few tokens as possible."""
+
+ALL = Mix(max_turns=8, cut_share=0.7)
+
+
 def batches(
-    facts: Mapping[str, Fact], encode: Encoder, n_tokens: int, seed: int, first: int
+    facts: Mapping[str, Fact],
+    encode: Encoder,
+    mix_of: Callable[[int], Mix],
+    *,
+    n_tokens: int,
+    seed: int,
+    first: int,
 ) -> Iterator[Batch]:
-    """Without end from batch ``first`` on: ids, next ids and weights, each of shape (n, t)."""
+    """Without end from batch ``first`` on: ids, next ids and weights, each of shape (n, t).
+
+    ``mix_of`` is asked with the number of a batch, for each block of them.
+    """
     block, skip = divmod(first, BATCHES_IN_BLOCK)
     while True:
-        yield from islice(_block(facts, encode, n_tokens, f"{seed}/{block}"), skip, None)
+        mix = mix_of(block * BATCHES_IN_BLOCK)
+        yield from islice(_block(facts, encode, mix, n_tokens, f"{seed}/{block}"), skip, None)
         block, skip = block + 1, 0
 
 
-def _block(facts: Mapping[str, Fact], encode: Encoder, n_tokens: int, seed: str) -> Iterator[Batch]:
+def _block(
+    facts: Mapping[str, Fact], encode: Encoder, mix: Mix, n_tokens: int, seed: str
+) -> Iterator[Batch]:
     rng = random.Random(seed)
     samples: list[Sample] = []
     total = 0
-    for conversation in conversations(facts, rng):
-        samples.append(encode(conversation, rng))
+    for conversation in conversations(facts, rng, mix.max_turns):
+        samples.append(encode(conversation, is_cut=rng.random() < mix.cut_share))
         total += len(samples[-1].ids)
         if total >= n_tokens * BATCHES_IN_BLOCK:
             break

@@ -35,22 +35,26 @@ class Conversation:
     turns: tuple[Turn, ...]
 
 
-def conversations(facts: Mapping[str, Fact], rng: random.Random) -> Iterator[Conversation]:
+def conversations(
+    facts: Mapping[str, Fact], rng: random.Random, max_turns: int
+) -> Iterator[Conversation]:
     """Without end; each fact begins one equally often, and no question is put twice the same."""
     on_topic = [fact for fact in facts.values() if fact.id != OFF_TOPIC]
     while True:
         for fact in rng.sample(on_topic, len(on_topic)):
             if rng.random() < _OFF_TOPIC_SHARE:
-                yield _conversation(facts[OFF_TOPIC], facts, rng)
-            yield _conversation(fact, facts, rng)
+                yield _conversation(facts[OFF_TOPIC], facts, rng, max_turns)
+            yield _conversation(fact, facts, rng, max_turns)
 
 
-def _conversation(first: Fact, facts: Mapping[str, Fact], rng: random.Random) -> Conversation:
+def _conversation(
+    first: Fact, facts: Mapping[str, Fact], rng: random.Random, max_turns: int
+) -> Conversation:
     system = rng.choice(SYSTEM_TEXTS) if rng.random() < 0.2 else ""
     [n_turns] = rng.choices(_N_TURNS, _N_TURNS_WEIGHTS)
     turns = [Turn(rephrase(rng.choice(first.questions), rng), first.answer)]
     fact = first
-    while len(turns) < n_turns:
+    while len(turns) < min(n_turns, max_turns):
         question, fact = _next(fact, facts, rng)
         turns.append(Turn(rephrase(question, rng), fact.answer))
     return Conversation(system, tuple(turns))

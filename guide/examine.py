@@ -12,12 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from cama.core.errors import CamaError
 from cama.core.generation import Chunk, Event, Generation, Sampling
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
+from cama.engine.logprobs import logprobs_of
 from cama.engine.loop import Loop
 from cama.engine.select import open_engine
 from cama.gguf import GGUFFile
@@ -110,12 +109,13 @@ def perplexity(engine: Engine, template: ChatTemplate, answered: Sequence[Answer
         prompt = encode(template.render([{"role": "user", "content": one.question}]))
         answer = encode(one.fact.answer)
         span = Span(SeqId(0), 0, [*prompt, *answer], len(answer) + 1)
-        logits = engine.forward(Plan((span,)))[:-1].astype(np.float64)
+        rows = engine.forward(Plan((span,)))[:-1]
+        total += sum(
+            entry.logprob for entry in logprobs_of(rows, answer, 0, engine.tokenizer.piece)
+        )
         engine.truncate(SeqId(0), 0)
-        total += float(np.logaddexp.reduce(logits, axis=1).sum())
-        total -= float(logits[np.arange(len(answer)), answer].sum())
         n += len(answer)
-    return math.exp(total / n)
+    return math.exp(-total / n)
 
 
 @contextmanager

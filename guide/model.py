@@ -14,12 +14,12 @@ class Shape:
     """Hyperparameters. Rows are multiples of 256, so that every quantization fits."""
 
     n_vocab: int = 3072
-    n_layer: int = 7
-    n_embd: int = 256
-    n_head: int = 4
+    n_layer: int = 2
+    n_embd: int = 512
+    n_head: int = 8
     n_head_kv: int = 2
     head_dim: int = 64
-    n_ff: int = 768
+    n_ff: int = 1280
     n_ctx: int = 2048
     rope_base: float = 10000.0
     norm_eps: float = 1e-5

@@ -21,8 +21,8 @@ _PHRASE: Final = re.compile(
 
 
 def rephrase(question: str, rng: random.Random) -> str:
-    """The question as another user may type it; as it stands in half of all cases."""
-    if rng.random() < 0.5:
+    """The question as another user may type it; as it stands in one of four cases."""
+    if rng.random() < 0.25:
         return question
     for chance, change in _CHANGES:
         if rng.random() < chance:
@@ -43,19 +43,18 @@ def _drop_small_words(text: str, rng: random.Random) -> str:
     return " ".join(kept) or text
 
 
-def _drop_a_word(text: str, rng: random.Random) -> str:
+def _drop_words(text: str, rng: random.Random) -> str:
     words = text.split()
-    if len(words) > 4:
-        del words[rng.randrange(len(words))]
-    return " ".join(words)
+    share = rng.choice((0.1, 0.2, 0.3))
+    kept = [word for word in words if rng.random() >= share]
+    return " ".join(kept) if len(kept) > 2 else text
 
 
-def _swap_words(text: str, rng: random.Random) -> str:
+def _move_words(text: str, rng: random.Random) -> str:
+    """Each word goes two places at most: what is asked rarely depends on the order of words."""
     words = text.split()
-    if len(words) > 2:
-        at = rng.randrange(len(words) - 1)
-        words[at], words[at + 1] = words[at + 1], words[at]
-    return " ".join(words)
+    places = [i + rng.uniform(0, 2.5) for i in range(len(words))]
+    return " ".join(word for _, word in sorted(zip(places, words, strict=True)))
 
 
 def _open(text: str, rng: random.Random) -> str:
@@ -103,10 +102,10 @@ def _no_quotes(text: str, rng: random.Random) -> str:
 
 
 _CHANGES: tuple[tuple[float, Callable[[str, random.Random], str]], ...] = (
-    (0.35, _replace_words),
-    (0.15, _drop_small_words),
-    (0.15, _drop_a_word),
-    (0.06, _swap_words),
+    (0.4, _replace_words),
+    (0.2, _drop_small_words),
+    (0.3, _drop_words),
+    (0.15, _move_words),
     (0.2, _open),
     (0.15, _close),
     (0.4, _bare),

@@ -1,6 +1,5 @@
 """Conversations as tokens to learn from."""
 
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,7 +11,10 @@ QUESTION_WEIGHT, ANSWER_WEIGHT, CHOICE_WEIGHT = 0.1, 1.0, 4.0
 which another answer goes on differently. Those choices are what a question decides; the rest is
 learnt by heart, and soon."""
 
-_CUT_SHARE = 0.9
+
+MERGE_DROPOUT = 0.1
+"""How often a merge of the vocabulary is left out in a question: so the model sees what words are
+made of, and knows those that it never met (Provilkov et al., "BPE-Dropout", 2020)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,7 @@ class Encoder:
 
     def __init__(self, vocabulary: Vocabulary, answers: Iterable[str]) -> None:
         self._tokenizer = vocabulary.tokenizer()
+        self._loose_tokenizer = vocabulary.tokenizer(dropout=MERGE_DROPOUT)
         encoded = {text: tuple(self.encode(text + END)) for text in answers}
         following: dict[tuple[int, ...], set[int]] = {}
         for ids in encoded.values():
@@ -63,23 +66,27 @@ class Encoder:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
+    def _loosely(self, text: str) -> list[int]:
+        ids: list[int] = self._loose_tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
     def prompt(self, question: str) -> list[int]:
         return self.encode(USER + question + END + ASSISTANT)
 
-    def __call__(self, conversation: Conversation, rng: random.Random) -> Sample:
-        """The whole conversation, or more often one that ends where its answer is decided."""
+    def __call__(self, conversation: Conversation, *, is_cut: bool) -> Sample:
+        """The whole conversation, or one that ends where its answer is decided."""
         sample = Sample([], [])
         if conversation.system:
             sample.add(self.encode(SYSTEM + conversation.system + END), 0.0)
         for turn in conversation.turns:
             is_last = turn is conversation.turns[-1]
-            is_cut = is_last and rng.random() < _CUT_SHARE
-            self._add_turn(sample, turn.question, self.answers[turn.answer], is_cut=is_cut)
+            answer = self.answers[turn.answer]
+            self._add_turn(sample, turn.question, answer, is_cut=is_cut and is_last)
         return sample
 
     def _add_turn(self, sample: Sample, question: str, answer: Answer, *, is_cut: bool) -> None:
         sample.add(self.encode(USER), 0.0)
-        sample.add(self.encode(question), QUESTION_WEIGHT)
+        sample.add(self._loosely(question), QUESTION_WEIGHT)
         sample.add(self.encode(END + ASSISTANT), 0.0)
         for i, token in enumerate(answer.ids[: answer.n_decided if is_cut else None]):
             sample.add([token], CHOICE_WEIGHT if i in answer.choices else ANSWER_WEIGHT)

@@ -1,6 +1,6 @@
 """Train the model that ships with Cama, on the CPU.
 
-    python -m guide.train                       from nothing, about half an hour on two cores
+    python -m guide.train                       from nothing, about an hour on two cores
     python -m guide.train --warm --steps 800    from the shipped file, after a change of the corpus
 
 An interrupted run goes on where its last checkpoint was.
@@ -17,20 +17,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cama.store.bundled import FOLDER
 from guide import export
-from guide.batches import Batch, batches
+from guide.batches import ALL, CHOICES, Batch, Mix, batches
 from guide.conversation import SYSTEM_TEXTS
 from guide.corpus import Examination, Fact, load_examination, load_facts
 from guide.model import Llama, Shape
 from guide.samples import Answer, Encoder
 from guide.vocabulary import Vocabulary
 
-SHIPPED = Path(__file__).parent.parent / "src/cama/bundled/guide.gguf"
+SHIPPED = FOLDER / "guide.gguf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How to train. A step sees about ``n_tokens`` tokens."""
+    """How to train. A step sees about ``n_tokens`` tokens; the first ``choices_share`` of the steps
+    learn choices alone."""
 
     n_steps: int
     n_tokens: int = 2048
@@ -39,10 +41,15 @@ class Plan:
     matrix_rate: float = 0.006
     other_rate: float = 2e-3
     weight_decay: float = 0.05
+    choices_share: float = 0.7
 
     def factor(self, step: int) -> float:
         """Of the learning rate: a straight line up, and a straight line down to 0."""
         return min((step + 1) / self.warmup, (self.n_steps - step) / self.n_steps)
+
+    def mix(self, step: int) -> Mix:
+        """First which answer a question gets, then whole answers and conversations too."""
+        return CHOICES if step < self.n_steps * self.choices_share else ALL
 
 
 class Optimizers:
@@ -129,7 +136,7 @@ def train(
         first = _load(checkpoint, model, optimizers)
         print(f"going on after step {first}")
     began, mean = time.monotonic(), 0.0
-    source = batches(facts, encode, plan.n_tokens, plan.seed, first)
+    source = batches(facts, encode, plan.mix, n_tokens=plan.n_tokens, seed=plan.seed, first=first)
     model.train()
     for step, batch in zip(range(first, plan.n_steps), source, strict=False):
         loss = loss_of(model, batch)
@@ -180,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--warm", action="store_true", help="begin with the shipped file")
     parser.add_argument("--folder", type=Path, default=Path("build/guide"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=SHIPPED)
@@ -189,10 +196,11 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(os.cpu_count() or 1)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = arguments.folder / "checkpoint.pt"
+    # Each kind of run has its own, for their vocabularies differ
+    checkpoint = arguments.folder / ("warm.pt" if arguments.warm else "checkpoint.pt")
     if arguments.warm:
         vocabulary, model = Vocabulary.of_gguf(SHIPPED), export.read(SHIPPED)
-        plan = Plan(n_steps=arguments.steps, matrix_rate=0.003, other_rate=8e-4)
+        plan = Plan(n_steps=arguments.steps, matrix_rate=0.003, other_rate=8e-4, choices_share=0.0)
     else:
         shape = Shape()
         vocabulary = _vocabulary(checkpoint, size=shape.n_vocab)
@@ -202,7 +210,6 @@ def main() -> None:
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters")
     watched = [one for path in arguments.watch for one in load_examination(path)]
     train(model, vocabulary, plan, checkpoint, watched)
-    export.write(arguments.folder / "guide-F32.gguf", model, vocabulary, "F32")
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     export.write(arguments.out, model, vocabulary, arguments.type)
     checkpoint.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
-from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
@@ -58,11 +57,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self, dropout: float = 0.0) -> Tokenizer:
         ids = {token: number for number, token in enumerate(self.tokens)}
-        tokenizer = Tokenizer(BPE(ids, list(self.merges)))
+        tokenizer = Tokenizer(BPE(ids, list(self.merges), dropout=dropout or None))
         tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = ByteLevelDecoder()
         tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in SPECIAL])
         return tokenizer
 

@@ -11,8 +11,8 @@ from guide.examine import SHIPPED, Answered, Examinee, opened, perplexity
 
 pytestmark = pytest.mark.native
 
-LEAST_RIGHT = 0.78
-"""Of the unseen questions; the file that is shipped answered 0.80 when it was made."""
+LEAST_RIGHT = 0.86
+"""Of the unseen questions; the file that is shipped answered 0.88 when it was made."""
 
 
 @pytest.fixture(scope="module")
