@@ -11,8 +11,9 @@ from guide.examine import SHIPPED, Answered, Examinee, opened, perplexity
 
 pytestmark = pytest.mark.native
 
-LEAST_RIGHT = 0.86
-"""Of the unseen questions; the file that is shipped answered 0.88 when it was made."""
+LEAST_RIGHT = 0.88
+"""Of the unseen questions; the file that is shipped answered 0.90 when it was made, and another
+processor may round an answer or two away."""
 
 
 @pytest.fixture(scope="module")
