@@ -79,7 +79,7 @@ def test_what_follows_is_answered_in_a_conversation(
     answers = model.answer([[first, second] for first, second, _ in asked])
     right = [fact.is_in(answer) for (_, _, fact), answer in zip(asked, answers, strict=True)]
     assert len(right) >= 20
-    assert sum(right) >= 0.9 * len(right)
+    assert sum(right) >= 0.8 * len(right)
 
 
 def test_the_file_is_what_the_model_card_says() -> None:
