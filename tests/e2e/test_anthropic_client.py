@@ -6,7 +6,7 @@ import anthropic
 import pytest
 
 from tests.e2e import test_tools
-from tests.e2e.conftest import IMPORT, LOADED, World
+from tests.e2e.conftest import IMPORT, LOADED, PORT, World
 
 caller = test_tools.caller
 
@@ -48,9 +48,9 @@ def test_client_holds_a_conversation(client: anthropic.Anthropic) -> None:
     turns = [ask(LOADED.question)]
     first = client.messages.create(model=MODEL, max_tokens=200, messages=turns)
     assert LOADED.key in text_of(first)
-    turns += [first.to_param(), ask(IMPORT.question)]
+    turns += [first.to_param(), ask(PORT.question)]
     second = client.messages.create(model=MODEL, max_tokens=200, messages=turns)
-    assert IMPORT.key in text_of(second)
+    assert PORT.key in text_of(second)
     assert (second.usage.cache_read_input_tokens or 0) > 5
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import ollama
 import pytest
 
-from tests.e2e.conftest import IMPORT, LOADED, World
+from tests.e2e.conftest import IMPORT, LOADED, PORT, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
 
@@ -54,10 +54,10 @@ def test_client_chats(client: ollama.Client) -> None:
     assert LOADED.key in (whole.message.content or "")
     messages += [
         {"role": "assistant", "content": whole.message.content or ""},
-        {"role": "user", "content": IMPORT.question},
+        {"role": "user", "content": PORT.question},
     ]
     parts = list(client.chat(MODEL, messages, stream=True))
-    assert IMPORT.key in "".join(part.message.content or "" for part in parts)
+    assert PORT.key in "".join(part.message.content or "" for part in parts)
 
 
 def test_client_sees_the_loaded_model(client: ollama.Client) -> None:
