@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cama.store.bundled import FOLDER
-from tests.e2e.conftest import IMPORT, PORT, World, free_port
+from tests.e2e.conftest import IMPORT, LOADED, World, free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
 
@@ -16,8 +16,8 @@ def test_fresh_machine_gets_a_sensible_answer_and_no_store(world: World) -> None
     assert first.returncode == 0, first.stderr
     assert IMPORT.key in first.stdout
     assert str(world.port) in first.stderr
-    second = world.cama("run", "guide", PORT.question)
-    assert PORT.key in second.stdout
+    second = world.cama("run", "guide", LOADED.question)
+    assert LOADED.key in second.stdout
     assert "server" not in second.stderr
     assert not (world.home / ".ollama").exists()
 

@@ -90,7 +90,7 @@ def test_client_lists_copies_shows_and_deletes(client: ollama.Client, server: Wo
     assert shown.details.family == "llama"
     assert shown.capabilities == ["completion"]
     assert shown.modelinfo
-    assert shown.modelinfo["llama.embedding_length"] == 256
+    assert shown.modelinfo["llama.embedding_length"] == 512
     assert "Be kind." in (shown.modelfile or "")
     assert client.generate("mine", "Hello", options={"num_predict": 3}).eval_count == 3
     client.delete("mine")

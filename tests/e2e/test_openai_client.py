@@ -216,7 +216,7 @@ def test_client_embeds(client: openai.OpenAI, shared_data: Path) -> None:
 def test_client_embeds_with_any_model(client: openai.OpenAI) -> None:
     answer = client.embeddings.create(model=MODEL, input=["a", "b"])
     assert [one.index for one in answer.data] == [0, 1]
-    assert len(answer.data[0].embedding) == 256
+    assert len(answer.data[0].embedding) == 512
     ids = client.embeddings.create(model=MODEL, input=[[5, 6, 7]])
     assert ids.usage.prompt_tokens == 3
 
