@@ -15,7 +15,6 @@ The first answer of each side is not counted: it compiles the schema.
 
 import argparse
 import json
-import os
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,15 +23,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.engine import open_llama, open_native, options
-from cama.core.errors import CamaError
-from cama.core.generation import Chunk, Constraint, Event, Finish, Generation, Sampling
-from cama.engine.base import Engine, Logits, Plan, Tokenizer
+from benchmarks.dictated import Dictated, answer
+from benchmarks.engine import open_llama, open_native, options, start_as_runner
+from cama.core.generation import Constraint, Generation, Sampling
+from cama.engine.base import Tokenizer
 from cama.engine.loop import Loop
-from cama.runner.environment import child_environment
-
-DICTATED = 1e4
-TEMPTING = 2e4
 
 THING = {
     "type": "object",
@@ -78,26 +73,6 @@ def spell(data: bytes, tokenizer: Tokenizer, n_vocab: int) -> list[int]:
     return spelt
 
 
-class Dictated:
-    """An engine that says ``script`` behind a prompt of one token; ``tempting`` it likes better."""
-
-    def __init__(self, engine: Engine, script: Sequence[int]) -> None:
-        self._engine = engine
-        self._script = script
-        self.tempting: int | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._engine, name)
-
-    def forward(self, plan: Plan) -> Logits:
-        rows = self._engine.forward(plan)
-        (span,) = plan.spans
-        rows[0, self._script[span.start]] = DICTATED
-        if self.tempting is not None:
-            rows[0, self.tempting] = TEMPTING
-        return rows
-
-
 @dataclass(frozen=True)
 class Row:
     """Microseconds of a token: of a free one, and what the schema adds; that as a share of it."""
@@ -112,25 +87,15 @@ class Row:
     refused_share: float
 
 
-def answer(loop: Loop, sampling: Sampling, n: int, prompt: int, *, is_held: bool) -> float:
+def micros(
+    loop: Loop, sampling: Sampling, script: Sequence[int], constraint: Constraint | None
+) -> float:
     """Microseconds that each token of an answer took."""
-    ended: list[Finish] = []
-
-    def sink(event: Event | CamaError) -> None:
-        if isinstance(event, CamaError):
-            raise event
-        if not isinstance(event, Chunk):
-            ended.append(event)
-
-    constraint = Constraint(kind="json_schema", text=json.dumps(SCHEMA)) if is_held else None
+    n = len(script)
     generation = Generation(
         prompt="", sampling=sampling, num_predict=n, constraint=constraint, speculate=False
     )
-    loop.submit("benchmark", [prompt], generation, sink)
-    while not ended:
-        loop.step()
-    assert ended[0].eval_tokens == n
-    return ended[0].eval_seconds / (n - 1) * 1e6
+    return answer(loop, script[:1], generation).eval_seconds / (n - 1) * 1e6
 
 
 def measure(path: Path, rounds: int, n_things: int, temperature: float) -> Iterator[Row]:
@@ -142,21 +107,23 @@ def measure(path: Path, rounds: int, n_things: int, temperature: float) -> Itera
             if len(script) >= engine.info.n_ctx:
                 sys.exit(f"{len(script)} tokens do not fit into the context, take fewer things")
             silent = next(token for token in range(n_vocab) if not tokenizer.piece(token))
-            yield _compare(path.stem, Dictated(engine, script), script, silent, rounds, sampling)
+            yield _compare(path.stem, Dictated(engine), script, silent, rounds, sampling)
 
 
 def _compare(
-    model: str, engine: Any, script: list[int], silent: int, rounds: int, sampling: Sampling
+    model: str, engine: Dictated, script: list[int], silent: int, rounds: int, sampling: Sampling
 ) -> Row:
+    # behind the prompt, its first token, all of the script is said
+    engine.script = [script[0], *script]
     loop = Loop(engine)
+    constraint = Constraint(kind="json_schema", text=json.dumps(SCHEMA))
     times: dict[str, list[float]] = {"free": [], "kept": [], "refused": []}
     for turn in range(rounds + 1):
         for side in times:
             engine.tempting = silent if side == "refused" else None
-            held = side != "free"
-            micros = answer(loop, sampling, len(script), script[0], is_held=held)
+            took = micros(loop, sampling, script, constraint if side != "free" else None)
             if turn:  # the first one warms up
-                times[side].append(micros)
+                times[side].append(took)
     free = statistics.median(times["free"])
     kept, refused = (
         statistics.median(
@@ -184,10 +151,7 @@ def main() -> None:
     parser.add_argument("--temperature", type=float, default=0.0)
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
-    if "GOMP_SPINCOUNT" not in os.environ:
-        # OpenMP reads its settings when it is loaded: start again with those of a runner
-        command = [sys.executable, "-m", "benchmarks.constraint", *sys.argv[1:]]
-        os.execve(sys.executable, command, child_environment(options(), os.environ))
+    start_as_runner("benchmarks.constraint", options())
     if not arguments.json:
         print(
             f"{'model':24} {'engine':7} {'tokens':>6} {'free us':>10} {'kept +us':>9} "

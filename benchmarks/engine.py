@@ -83,6 +83,13 @@ def options() -> LoadOptions:
     return LoadOptions(n_ctx=4096, n_batch=512)
 
 
+def start_as_runner(module: str, load: LoadOptions) -> None:
+    """Start ``module`` again with a runner's environment: OpenMP reads it when it is loaded."""
+    if "GOMP_SPINCOUNT" not in os.environ:
+        command = [sys.executable, "-m", module, *sys.argv[1:]]
+        os.execve(sys.executable, command, child_environment(load, os.environ))
+
+
 def open_native(path: Path) -> NativeEngine:
     return NativeEngine.open(path, options(), "benchmark", lambda _: None)
 
@@ -276,10 +283,7 @@ def main() -> None:
     parser.add_argument("--contended", action="store_true", help="decode beside busy processes")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
-    if "GOMP_SPINCOUNT" not in os.environ:
-        # OpenMP reads its settings when it is loaded: start again with those of a runner
-        command = [sys.executable, "-m", "benchmarks.engine", *sys.argv[1:]]
-        os.execve(sys.executable, command, child_environment(options(), os.environ))
+    start_as_runner("benchmarks.engine", options())
     if not arguments.json:
         print(
             f"{'model':24} {'measure':26} {'native':>10} {'libllama':>10} {'unit':6} {'ratio':>8}"

@@ -12,9 +12,7 @@ it is faster.
 
 import argparse
 import json
-import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -23,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.engine import tokens
+from benchmarks.engine import start_as_runner, tokens
 from cama.core.errors import CamaError
 from cama.core.generation import Chunk, Event, Finish, Generation, Sampling
 from cama.core.load import LoadOptions
@@ -32,7 +30,6 @@ from cama.engine.llama.engine import LlamaEngine
 from cama.engine.loop import Loop
 from cama.engine.native.engine import NativeEngine
 from cama.engine.radix import Key, RadixTree
-from cama.runner.environment import child_environment
 
 QUESTION = 60
 ANSWER = 24
@@ -171,10 +168,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     talk = Talk(arguments.clients, arguments.turns, arguments.system)
-    if "GOMP_SPINCOUNT" not in os.environ:
-        # OpenMP reads its settings when it is loaded: start again with those of a runner
-        command = [sys.executable, "-m", "benchmarks.prefix", *sys.argv[1:]]
-        os.execve(sys.executable, command, child_environment(talk.load, os.environ))
+    start_as_runner("benchmarks.prefix", talk.load)
     row = {"model": arguments.model.stem, **asdict(talk)}
     print(json.dumps(row | measure(arguments.model, talk, arguments.rounds)))
 

@@ -16,55 +16,23 @@ A ratio above 1 means that guessing is faster.
 
 import argparse
 import json
-import os
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.engine import open_llama, open_native, options
-from cama.core.errors import CamaError
-from cama.core.generation import Chunk, Event, Finish, Generation, Sampling
-from cama.engine.base import Engine, Logits, Plan, SeqId
+from benchmarks.dictated import Dictated, answer
+from benchmarks.engine import open_llama, open_native, options, start_as_runner
+from cama.core.generation import Generation, Sampling
 from cama.engine.loop import Loop
-from cama.runner.environment import child_environment
 
 PROMPT = 256
 EDIT = 12
 TRAP = 9
-DICTATED = 1e4
-
-
-class Dictated:
-    """An engine whose most probable token is always the next one of ``script``."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.info = engine.info
-        self.tokenizer = engine.tokenizer
-        self.script: Sequence[int] = ()
-        self.share, self.shift = engine.share, engine.shift
-        self.save, self.restore = engine.save, engine.restore
-        self.truncate: Callable[[SeqId, int], int] = engine.truncate
-        self.close = engine.close
-
-    @property
-    def free_cells(self) -> int:
-        return self._engine.free_cells
-
-    def forward(self, plan: Plan) -> Logits:
-        rows = self._engine.forward(plan)
-        row = 0
-        for span in plan.spans:
-            end = span.start + len(span.tokens)
-            for place in range(end - span.n_outputs, end):
-                rows[row, self.script[place + 1]] = DICTATED
-                row += 1
-        return rows
 
 
 @dataclass(frozen=True)
@@ -100,26 +68,6 @@ def scripts(n: int, n_vocab: int) -> Iterator[tuple[str, list[int]]]:
         yield name, [*prompt, *answer, *([prompt[0]] * 32)]
 
 
-def answer(loop: Loop, engine: Dictated, script: list[int], n: int, *, speculate: bool) -> Finish:
-    engine.script = script
-    ended: list[Finish] = []
-
-    def sink(event: Event | CamaError) -> None:
-        if isinstance(event, CamaError):
-            raise event
-        if not isinstance(event, Chunk):
-            ended.append(event)
-
-    generation = Generation(
-        prompt="", sampling=Sampling(temperature=0), num_predict=n, speculate=speculate
-    )
-    loop.submit("benchmark", script[:PROMPT], generation, sink)
-    while not ended:
-        loop.step()
-    assert ended[0].eval_tokens == n
-    return ended[0]
-
-
 def measure(path: Path, rounds: int, n: int) -> Iterator[Row]:
     for open_engine in (open_native, open_llama):
         with closing(open_engine(path)) as engine:
@@ -132,11 +80,15 @@ def measure(path: Path, rounds: int, n: int) -> Iterator[Row]:
 def _compare(
     model: str, loop: Loop, engine: Dictated, task: tuple[str, list[int]], rounds: int, n: int
 ) -> Row:
-    name, script = task
+    name, engine.script = task
+    script = engine.script
     times: dict[bool, list[float]] = {False: [], True: []}
     for turn in range(rounds + 1):
         for speculate in (turn % 2 == 0, turn % 2 == 1):
-            finish = answer(loop, engine, script, n, speculate=speculate)
+            generation = Generation(
+                prompt="", sampling=Sampling(temperature=0), num_predict=n, speculate=speculate
+            )
+            finish = answer(loop, script[:PROMPT], generation)
             if turn:  # the first one warms up
                 times[speculate].append(finish.eval_seconds)
             if speculate:
@@ -162,10 +114,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=256, help="length of each answer")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
-    if "GOMP_SPINCOUNT" not in os.environ:
-        # OpenMP reads its settings when it is loaded: start again with those of a runner
-        command = [sys.executable, "-m", "benchmarks.speculation", *sys.argv[1:]]
-        os.execve(sys.executable, command, child_environment(options(), os.environ))
+    start_as_runner("benchmarks.speculation", options())
     if not arguments.json:
         print(
             f"{'model':24} {'engine':7} {'task':5} {'plain':>9} {'guessed':>9} {'ratio':>7} "
