@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tokenizers import Tokenizer
+
 from guide.conversation import Conversation
 from guide.vocabulary import ASSISTANT, END, SYSTEM, USER, Vocabulary
 
@@ -63,12 +65,7 @@ class Encoder:
         }
 
     def encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
-
-    def _loosely(self, text: str) -> list[int]:
-        ids: list[int] = self._loose_tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return _ids(self._tokenizer, text)
 
     def prompt(self, question: str) -> list[int]:
         return self.encode(USER + question + END + ASSISTANT)
@@ -86,7 +83,12 @@ class Encoder:
 
     def _add_turn(self, sample: Sample, question: str, answer: Answer, *, is_cut: bool) -> None:
         sample.add(self.encode(USER), 0.0)
-        sample.add(self._loosely(question), QUESTION_WEIGHT)
+        sample.add(_ids(self._loose_tokenizer, question), QUESTION_WEIGHT)
         sample.add(self.encode(END + ASSISTANT), 0.0)
         for i, token in enumerate(answer.ids[: answer.n_decided if is_cut else None]):
             sample.add([token], CHOICE_WEIGHT if i in answer.choices else ANSWER_WEIGHT)
+
+
+def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+    return ids
