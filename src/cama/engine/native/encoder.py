@@ -13,7 +13,7 @@ from cama.engine.embed_only import EmbedOnly
 from cama.engine.native.kvcache.layout import Window
 from cama.engine.native.kvcache.mask import fill_texts
 from cama.engine.native.kvcache.storage import NoCache
-from cama.engine.native.load import MappedWeights, bind, check_whole
+from cama.engine.native.load import MappedWeights, bind, check_whole, open_file
 from cama.engine.native.nn import Encoder, OfPositions, Step
 from cama.engine.pooling import MAX_TEXTS, Text, batches, check_texts
 from cama.engine.threads import default_threads
@@ -131,14 +131,7 @@ class NativeEncoder(EmbedOnly):
         cls, path: Path, load: LoadOptions, reason: str, progress: Callable[[float], None]
     ) -> "NativeEncoder":
         """Map a model. Raises UnsupportedModel where libllama has to run it, InvalidModelFile."""
-        file = GGUFFile.open(path)
-        try:
-            engine = cls(file, load, reason)
-        except BaseException:
-            file.close()
-            raise
-        progress(1.0)
-        return engine
+        return open_file(path, lambda file: cls(file, load, reason), progress)
 
     def embed(self, texts: Sequence[Text]) -> Vectors:
         if self._closed:

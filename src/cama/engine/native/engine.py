@@ -18,7 +18,7 @@ from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
 from cama.engine.native.kvcache.layout import StateLayout
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
-from cama.engine.native.load import MappedWeights, bind, check_whole
+from cama.engine.native.load import MappedWeights, bind, check_whole, open_file
 from cama.engine.native.nn import Decoder, Encoder
 from cama.engine.native.parts import equal_parts
 from cama.engine.plan_check import check_plan, check_sequence
@@ -86,14 +86,7 @@ class NativeEngine:
         cls, path: Path, load: LoadOptions, reason: str, progress: Callable[[float], None]
     ) -> "NativeEngine":
         """Map a model. Raises UnsupportedModel where libllama has to run it, InvalidModelFile."""
-        file = GGUFFile.open(path)
-        try:
-            engine = cls(file, load, reason)
-        except BaseException:
-            file.close()
-            raise
-        progress(1.0)
-        return engine
+        return open_file(path, lambda file: cls(file, load, reason), progress)
 
     @property
     def free_cells(self) -> int:

@@ -1,6 +1,8 @@
 """Weights where the file has them: a mapped GGUF as ggml tensors, nothing copied."""
 
-from typing import get_type_hints
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, get_type_hints
 
 import numpy as np
 
@@ -13,8 +15,22 @@ from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor
 from cama.gguf import GGUFFile
 
+_T = TypeVar("_T")
+
 _HOST_ALIGNMENT = 32
 """What ggml's CPU kernels assume of a tensor's address."""
+
+
+def open_file(path: Path, make: Callable[[GGUFFile], _T], progress: Callable[[float], None]) -> _T:
+    """What ``make`` makes of the mapped file, which it keeps open; closed again when it fails."""
+    file = GGUFFile.open(path)
+    try:
+        made = make(file)
+    except BaseException:
+        file.close()
+        raise
+    progress(1.0)
+    return made
 
 
 def check_whole(file: GGUFFile) -> None:

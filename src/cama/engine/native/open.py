@@ -7,6 +7,7 @@ from cama.core.load import LoadOptions
 from cama.engine.native import models
 from cama.engine.native.encoder import NativeEncoder
 from cama.engine.native.engine import NativeEngine
+from cama.engine.native.load import open_file
 from cama.engine.native.nn import Encoder
 from cama.gguf import GGUFFile
 
@@ -15,7 +16,9 @@ def open_native(
     path: Path, load: LoadOptions, reason: str, progress: Callable[[float], None]
 ) -> NativeEngine | NativeEncoder:
     """Raises UnsupportedModel where libllama has to run the model, InvalidModelFile."""
-    with GGUFFile.open(path) as file:
+
+    def make(file: GGUFFile) -> NativeEngine | NativeEncoder:
         is_encoder = issubclass(models.find(file.architecture), Encoder)
-    kind = NativeEncoder if is_encoder else NativeEngine
-    return kind.open(path, load, reason, progress)
+        return (NativeEncoder if is_encoder else NativeEngine)(file, load, reason)
+
+    return open_file(path, make, progress)
