@@ -23,6 +23,7 @@ from cama.core.generation import Adapters, Chunk, Finish, Generation, Logprob, c
 from cama.core.model import ModelSpec
 from cama.runner.handle import Runner
 from cama.store.models import StoredModel
+from cama.templates.answers.formats import AnswerFormat
 from cama.templates.prompt import Template
 from cama.wire.answers import Dialect, Echo, End, Event, Loaded, Metrics, Part, Rendered
 from cama.wire.framing import Reply
@@ -68,8 +69,7 @@ class Job:
         arrived = time.perf_counter()
         model = await find(services.store, body.model, wording)
         adapters = await adapters_of(services.store, body, model)
-        facts = await asyncio.to_thread(read_facts, model.path)
-        answers = await asyncio.to_thread(lambda: choose(model, facts).answers)
+        facts, answers = await asyncio.to_thread(_known_of, model)
         return cls(
             services=services,
             body=body,
@@ -252,6 +252,12 @@ class Job:
             return options.heal
         body = self.body
         return isinstance(body, GenerateRequest) and body.raw and body.format is not None
+
+
+def _known_of(model: StoredModel) -> tuple[Facts, AnswerFormat]:
+    """What its file and template say of a model."""
+    facts = read_facts(model.path)
+    return facts, choose(model, facts).answers
 
 
 def _logprobs(body: Common) -> int:
