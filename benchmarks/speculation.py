@@ -64,8 +64,8 @@ def scripts(n: int, n_vocab: int) -> Iterator[tuple[str, list[int]]]:
         start = int(rng.integers(PROMPT - 3))
         trap[i : i + 3] = prompt[start : start + 3]
     # one token more: a row behind the last proposal is asked for it
-    for name, answer in (("copy", copy), ("edit", edit), ("new", new), ("trap", trap)):
-        yield name, [*prompt, *answer, *([prompt[0]] * 32)]
+    for name, written in (("copy", copy), ("edit", edit), ("new", new), ("trap", trap)):
+        yield name, [*prompt, *written, *([prompt[0]] * 32)]
 
 
 def measure(path: Path, rounds: int, n: int) -> Iterator[Row]:
