@@ -55,7 +55,8 @@ def serve(settings: Settings, *, idle_exit: float | None = None) -> None:
 async def _serve(settings: Settings, listener: socket.socket, idle_exit: float | None) -> None:
     start = partial(start_runner, prefixes=settings.prefix_folder)
     scheduler = Scheduler(settings, start=start)
-    app = create_app(settings, Store.of(settings), scheduler)
+    store = Store.of(settings)
+    app = create_app(settings, store, scheduler)
     activity = Activity(app)
     server = uvicorn.Server(_config(activity))
     _announce(settings, _bound(listener))
@@ -66,13 +67,28 @@ async def _serve(settings: Settings, listener: socket.socket, idle_exit: float |
         app.state.services.stopping.set()
 
     watching = asyncio.create_task(watch())
+    tidying = asyncio.create_task(asyncio.to_thread(_tidy, settings, store))
     try:
         await server.serve(sockets=[listener])
+        await tidying
     finally:
         watching.cancel()
     if not server.started:
         raise CamaError("the server could not start, see its log")
     _log.info("stopped")
+
+
+def _tidy(settings: Settings, store: Store) -> None:
+    """Remove what the store has no more use for; a failure is no reason not to serve."""
+    if settings.no_prune:
+        return
+    try:
+        pruned = store.prune()
+    except CamaError as error:
+        _log.warning("the store was not pruned: %s", error.message)
+        return
+    if pruned.n_files:
+        _log.info("removed %d unused files of %d bytes", pruned.n_files, pruned.n_bytes)
 
 
 def _announce(settings: Settings, bound: Address) -> None:

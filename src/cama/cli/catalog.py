@@ -23,7 +23,7 @@ COMMANDS = {
             "CAMA_HOST", "CAMA_MODELS", "CAMA_MODEL_PATH", "CAMA_KEEP_ALIVE", "CAMA_LOAD_TIMEOUT",
             "CAMA_CONTEXT_LENGTH", "CAMA_NUM_PARALLEL", "CAMA_NUM_THREADS",
             "CAMA_MAX_LOADED_MODELS", "CAMA_MAX_QUEUE", "CAMA_ORIGINS", "CAMA_API_KEYS",
-            "CAMA_API_KEY_FILE", "CAMA_ENGINE", "CAMA_DEBUG",
+            "CAMA_API_KEY_FILE", "CAMA_ENGINE", "CAMA_NOPRUNE", "CAMA_DEBUG",
         ),
     ),
     "create": Entry("create", "Create a model from a Modelfile", _CLIENT),

@@ -1,5 +1,6 @@
 """Blobs: files named after the digest of their content."""
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ class Blobs:
     A blob may be a hard link to a file of the user's, which that user can still edit in place.
     ``links`` holds what such a file looked like when its digest was taken: while the blob is that
     file and looks different, it is refused, because its name no longer tells its content.
+    ``pins`` is the folder of :mod:`cama.store.pins`.
     """
 
     folder: Path
     links: Path
+    pins: Path
 
     def path(self, digest: str) -> Path:
         return self.folder / blob_name(digest)
@@ -85,6 +88,13 @@ class Blobs:
         """Remove a blob; a missing one is no error."""
         self.path(digest).unlink(missing_ok=True)
         (self.links / blob_name(digest)).unlink(missing_ok=True)
+
+    def touch(self, digest: str) -> None:
+        """Make a blob young again, for whoever removes old ones that nothing refers to."""
+        # The time of a link is part of its mark, and the user's own.
+        if not (self.links / blob_name(digest)).exists():
+            with contextlib.suppress(PermissionError, FileNotFoundError):
+                os.utime(self.path(digest))
 
     def _was_edited(self, digest: str, status: os.stat_result) -> bool:
         try:

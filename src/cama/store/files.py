@@ -11,6 +11,12 @@ from cama.core.errors import InvalidModelFile, StoreError
 
 FILE_MODE = 0o644
 
+UNFINISHED = ".tmp-"
+"""How the names of files begin that :func:`write_whole` has not put in their place.
+
+The leading dot keeps a leftover from being taken for a model's tag.
+"""
+
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
@@ -43,8 +49,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 def write_whole(path: Path, data: bytes) -> None:
     """Replace ``path`` in one step: after a crash it holds the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The leading dot keeps a leftover from being taken for a model's tag.
-    temporary = path.with_name(f".tmp-{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{UNFINISHED}{secrets.token_hex(8)}")
     try:
         with temporary.open("xb") as file:
             file.write(data)

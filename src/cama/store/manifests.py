@@ -1,5 +1,6 @@
 """The tree of manifests: ``<host>/<namespace>/<model>/<tag>``, one file per model name."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from cama.store.files import read_bounded, remove_empty_folders, write_whole
 from cama.store.manifest import MANIFEST_LIMIT
 from cama.store.names import ModelName
 
+_log = logging.getLogger(__name__)
+
 _DEPTH = 4
 
 
@@ -19,9 +22,12 @@ class Manifests:
 
     folder: Path
 
-    def names(self) -> Iterator[ModelName]:
-        """Every name that has a manifest; files and folders with other names do not count."""
-        for parts in _walk(self.folder, _DEPTH):
+    def names(self, *, strict: bool = False) -> Iterator[ModelName]:
+        """Every name that has a manifest; files and folders with other names do not count.
+
+        A folder that cannot be read is skipped with a warning, or raises OSError when ``strict``.
+        """
+        for parts in _walk(self.folder, _DEPTH, strict=strict):
             try:
                 yield ModelName(*parts)
             except InvalidModelName:
@@ -54,15 +60,29 @@ class Manifests:
         remove_empty_folders(path.parent, self.folder)
 
 
-def _walk(folder: Path, depth: int) -> Iterator[tuple[str, ...]]:
+def _walk(folder: Path, depth: int, *, strict: bool) -> Iterator[tuple[str, ...]]:
     """Paths of the files exactly ``depth`` levels down, as tuples of names."""
-    for entry in _entries(folder):
+    try:
+        entries = _entries(folder)
+    except OSError as error:
+        if strict:
+            raise
+        _log.warning("skipping models: %s", error)
+        return
+    for entry in entries:
         if depth == 1:
-            if entry.is_file():
+            if not _is_folder(entry):
                 yield (entry.name,)
-        elif entry.is_dir():
-            for rest in _walk(folder / entry.name, depth - 1):
+        elif _is_folder(entry):
+            for rest in _walk(folder / entry.name, depth - 1, strict=strict):
                 yield (entry.name, *rest)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def _spell(folder: Path, parts: Sequence[str]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ import os
 import secrets
 import stat
 import sys
-import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +16,14 @@ from typing import BinaryIO, Self
 
 from cama.core.errors import InvalidModelFile, InvalidRequest
 from cama.store.blobs import Blobs, mark
-from cama.store.digests import digest_of, digest_of_file
+from cama.store.digests import blob_name, digest_of, digest_of_file
 from cama.store.files import settle, sync_folder
 from cama.store.manifest import Layer
+from cama.store.pins import Pins
 
-_PREFIX = "sha256-tmp-"
-_STALE_SECONDS = 24 * 3600
+TEMPORARY = "sha256-tmp-"
+"""How the names of files begin that are still being written."""
+
 _CHUNK_BYTES = 4 << 20
 _FICLONE = 0x40049409  # Linux: share the blocks of another file, copy on write
 
@@ -69,13 +72,16 @@ class Incoming:
 class Staging:
     """Collects new blobs in temporary files; leaving it removes what was not placed.
 
-    Collecting needs no lock and may take long. :meth:`place` is short and needs the store's lock.
-    Methods raise OSError.
+    Collecting may take long, and takes the store's ``lock`` only to keep blobs that exist already
+    from being removed meanwhile. :meth:`place` is short, and its caller holds the lock. Methods
+    raise OSError.
     """
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: Blobs, lock: Callable[[], AbstractContextManager[None]]) -> None:
         self.blobs = blobs
         self.staged: list[Staged] = []
+        self._lock = lock
+        self._pins = Pins(blobs.pins)
         self._temporaries: list[Path] = []
         self._incoming: list[Incoming] = []
 
@@ -93,6 +99,8 @@ class Staging:
         for path in self._temporaries:
             with contextlib.suppress(OSError):  # must not hide the error that brought us here
                 path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._pins.close()
 
     def open(self) -> Incoming:
         """Begin a blob that is written in pieces; :meth:`accept` ends it."""
@@ -109,10 +117,44 @@ class Staging:
             )
         return self._add(path, digest)
 
+    def pin(self, name: str) -> None:
+        """Keep a file of the folder of blobs, such as a partial download, until this is left."""
+        self._pins.add(name)
+
+    def find(self, digest: str, size: int | None = None) -> Staged | None:
+        """The blob if the store has it, in that size; it then stays until this is left."""
+        if not self._has(digest, size):
+            return None
+        with self._lock():
+            if not self._has(digest, size):  # removed since
+                return None
+            self._pins.add(blob_name(digest))
+            self.blobs.touch(digest)
+            found = self.blobs.size(digest) or 0
+        return self._keep(Staged(digest, found, existed=True))
+
+    def adopt(self, path: Path, expected: str) -> Staged:
+        """Take over a complete file of our own on the store's file system, and move it.
+
+        Raises InvalidModelFile when its digest is not the expected one.
+        """
+        digest = digest_of_file(path)
+        if digest != expected:
+            raise InvalidModelFile(
+                f"digest mismatch, file must be downloaded again: want {expected}, got {digest}",
+                path=str(path),
+                field="digest",
+            )
+        temporary = self._temporary()
+        with path.open("rb") as file:
+            settle(file.fileno())
+        path.rename(temporary)
+        return self._add(temporary, digest)
+
     def add_bytes(self, data: bytes) -> Staged:
         digest = digest_of(data)
-        if self.blobs.size(digest) == len(data):
-            return self._keep(Staged(digest, len(data), existed=True))
+        if (existing := self.find(digest, len(data))) is not None:
+            return existing
         incoming = self.open()
         incoming.write(data)
         return self.accept(incoming)
@@ -125,9 +167,9 @@ class Staging:
         others may write are copied. Raises InvalidModelFile when the file changes meanwhile.
         """
         digest = self.blobs.digest_at(source)
-        size = self.blobs.size(digest) if digest else None
-        if digest and size is not None:
-            return self._keep(Staged(digest, size, existed=True))
+        existing = self.find(digest) if digest else None
+        if existing is not None:
+            return existing
         source = Path(os.path.realpath(source))
         before = source.stat()
         staged = self._add_linked(source, before) or self._copy(source)
@@ -139,7 +181,6 @@ class Staging:
 
     def place(self) -> None:
         """Move everything staged to its place. The caller holds the store's lock."""
-        self._sweep()
         for staged in self.staged:
             if staged.temporary and self.blobs.size(staged.digest) != staged.size:
                 self.blobs.put(staged.temporary, staged.digest, staged.link)
@@ -174,18 +215,16 @@ class Staging:
         self.staged.append(staged)
         return staged
 
+    def _has(self, digest: str, size: int | None) -> bool:
+        found = self.blobs.size(digest)
+        return found is not None and size in (None, found)
+
     def _temporary(self) -> Path:
         self.blobs.folder.mkdir(parents=True, exist_ok=True)
-        path = self.blobs.folder / f"{_PREFIX}{secrets.token_hex(16)}"
+        path = self.blobs.folder / f"{TEMPORARY}{secrets.token_hex(16)}"
+        self._pins.add(path.name)
         self._temporaries.append(path)
         return path
-
-    def _sweep(self) -> None:
-        """Remove what a crash left behind. A link's ctime, unlike its mtime, tells its own age."""
-        for path in self.blobs.folder.glob(f"{_PREFIX}*"):
-            with contextlib.suppress(FileNotFoundError):
-                if path.lstat().st_ctime < time.time() - _STALE_SECONDS:
-                    path.unlink()
 
 
 def _is_private(status: os.stat_result) -> bool:

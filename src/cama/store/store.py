@@ -21,6 +21,7 @@ from cama.store.manifests import Manifests
 from cama.store.models import Contents, StoredModel, read_contents, stored_model
 from cama.store.names import ModelName
 from cama.store.plain import find_file, is_explicit_path, open_file
+from cama.store.pruning import Pruned, prune, remove_unused, sweep
 from cama.store.staging import Staging
 
 _log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Store:
     What is found in neither is looked for among the models in the folder ``bundled``.
     Reading needs no lock and writes nothing, so that a store of another user can be read. Writers
     in all processes take turns. A crash leaves at worst a blob that nothing refers to.
+    ``keeps_unused`` leaves the blobs of a model that is replaced.
     """
 
     def __init__(
@@ -41,13 +43,16 @@ class Store:
         search: tuple[Path, ...] = (),
         *,
         bundled: Path | None = None,
+        keeps_unused: bool = False,
         lock_timeout: float = 30.0,
     ) -> None:
         self.root = root
         self.search = search
         self.bundled = bundled
         self.manifests = Manifests(root / "manifests")
-        self.blobs = Blobs(root / "blobs", links=root / ".cama" / "links")
+        own = root / ".cama"
+        self.blobs = Blobs(root / "blobs", links=own / "links", pins=own / "pins")
+        self._keeps_unused = keeps_unused
         self._lock_timeout = lock_timeout
         # Blobs are named after their content, so what a manifest stands for never changes.
         self._contents = lru_cache(maxsize=256)(partial(read_contents, self.blobs))
@@ -55,7 +60,12 @@ class Store:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The store that a user with these settings has."""
-        return cls(settings.models, settings.model_path, bundled=BUNDLED)
+        return cls(
+            settings.models,
+            settings.model_path,
+            bundled=BUNDLED,
+            keeps_unused=settings.no_prune,
+        )
 
     def list(self) -> list[StoredModel]:
         """All models that can run here, newest first; a damaged one is skipped with a warning."""
@@ -133,13 +143,24 @@ class Store:
                 self.manifests.remove(existing)
                 self._prune(before)
 
+    def prune(self) -> Pruned:
+        """Remove what nothing has referred to for a while, as a server does when it starts.
+
+        Raises InvalidModelFile when a manifest cannot be read: then nothing is removed. StoreError.
+        """
+        if not self.root.is_dir():
+            return Pruned()
+        with storing(self.root), self._locked():
+            return prune(self.manifests, self.blobs)
+
     def staging(self) -> Staging:
         """A context in which new blobs are collected for :meth:`publish` or :meth:`add_blobs`."""
-        return Staging(self.blobs)
+        return Staging(self.blobs, self._locked)
 
     def add_blobs(self, staging: Staging) -> None:
         """Put staged blobs into the store without a model. Raises StoreError."""
         with storing(self.root), self._locked():
+            sweep(self.blobs)
             staging.place()
 
     def publish(self, name: str, manifest: Manifest, staging: Staging) -> None:
@@ -151,6 +172,7 @@ class Store:
         wanted = ModelName.parse(name)
         with storing(self.root), self._locked():
             try:
+                sweep(self.blobs)
                 staging.place()
                 for layer in manifest.blobs:
                     self.blobs.locate(layer)
@@ -203,7 +225,7 @@ class Store:
         return None
 
     def _write(self, name: ModelName, data: bytes) -> None:
-        before = self._digests(name)
+        before = frozenset[str]() if self._keeps_unused else self._digests(name)
         self.manifests.write(name, data)
         self._prune(before)
 
@@ -219,18 +241,8 @@ class Store:
             return frozenset()
 
     def _prune(self, digests: Iterable[str]) -> None:
-        """Remove those of ``digests`` that no manifest refers to."""
-        candidates = set(digests)
-        for name in self.manifests.names() if candidates else ():
-            path = self.manifests.path(name)
-            try:
-                candidates -= Manifest.from_bytes(self.manifests.read(name), str(path)).digests
-            except (CamaError, OSError) as error:
-                # It may refer to any of them.
-                _log.warning("no blobs are removed, for %s cannot be read: %s", path, error)
-                return
-        for digest in candidates:
-            self.blobs.remove(digest)
+        """Remove those of ``digests`` that nothing refers to."""
+        remove_unused(self.manifests, self.blobs, digests)
 
 
 def _not_found(name: str) -> ModelNotFound:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from cama.store.staging import Staging
 
 @pytest.fixture
 def blobs(tmp_path: Path) -> Blobs:
-    return Blobs(tmp_path / "store" / "blobs", tmp_path / "store" / "links")
+    return Blobs(
+        tmp_path / "store" / "blobs", tmp_path / "store" / "links", tmp_path / "store" / "pins"
+    )
 
 
 @pytest.fixture
@@ -31,14 +34,14 @@ def layer_of(data: bytes) -> Layer:
 
 
 def add_file(blobs: Blobs, source: Path) -> Path:
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         staged = staging.add_file(source)
         staging.place()
     return blobs.path(staged.digest)
 
 
 def test_staging_adds_bytes_under_their_digest(blobs: Blobs) -> None:
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         staged = staging.add_bytes(b"text")
         staging.place()
     assert staged.digest == digest_of(b"text")
@@ -48,7 +51,7 @@ def test_staging_adds_bytes_under_their_digest(blobs: Blobs) -> None:
 
 
 def test_staging_leaves_nothing_when_it_was_not_placed(blobs: Blobs, source: Path) -> None:
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         staging.add_bytes(b"text")
         staging.add_file(source)
         staging.open().write(b"half")
@@ -58,7 +61,7 @@ def test_staging_leaves_nothing_when_it_was_not_placed(blobs: Blobs, source: Pat
 
 def test_staging_tells_what_existed(blobs: Blobs, source: Path) -> None:
     add_file(blobs, source)
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         assert staging.add_file(source).existed
         assert staging.add_bytes(b"weights").existed
         assert not staging.add_bytes(b"other").existed
@@ -101,14 +104,14 @@ def test_staging_follows_a_symbolic_link_to_its_file(blobs: Blobs, source: Path)
 
 def test_staging_uses_a_blob_of_the_store_as_it_is(blobs: Blobs, source: Path) -> None:
     blob = add_file(blobs, source)
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         staged = staging.add_file(blob)
     assert staged.existed
     assert staged.temporary is None
 
 
 def test_staging_checks_the_expected_digest(blobs: Blobs) -> None:
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         incoming = staging.open()
         incoming.write(b"one")
         with pytest.raises(InvalidRequest, match="digest mismatch, expected"):
@@ -118,7 +121,7 @@ def test_staging_checks_the_expected_digest(blobs: Blobs) -> None:
 
 
 def test_staging_accepts_pieces(blobs: Blobs) -> None:
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         incoming = staging.open()
         for piece in (b"on", b"", b"e"):
             incoming.write(piece)
@@ -127,26 +130,28 @@ def test_staging_accepts_pieces(blobs: Blobs) -> None:
     assert blobs.read(layer_of(b"one")) == b"one"
 
 
-def test_staging_sweeps_what_a_crash_left_behind(
-    blobs: Blobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    blobs.folder.mkdir(parents=True)
-    left = blobs.folder / "sha256-tmp-0123"
-    left.touch()
-    with Staging(blobs) as staging:
+def test_staging_adopts_a_finished_download(blobs: Blobs, source: Path) -> None:
+    with Staging(blobs, nullcontext) as staging:
+        staged = staging.adopt(source, digest_of(b"weights"))
         staging.place()
-        assert left.exists()
-        two_days_on = left.stat().st_ctime + 48 * 3600
-        monkeypatch.setattr("time.time", lambda: two_days_on)
-        staging.place()
-    assert not left.exists()
+    assert not source.exists()
+    assert blobs.path(staged.digest).read_bytes() == b"weights"
+
+
+def test_staging_refuses_a_download_that_is_damaged(blobs: Blobs, source: Path) -> None:
+    with (
+        Staging(blobs, nullcontext) as staging,
+        pytest.raises(InvalidModelFile, match="digest mismatch, file must be downloaded again"),
+    ):
+        staging.adopt(source, digest_of(b"other"))
+    assert source.exists()
 
 
 def test_blob_replaces_one_of_wrong_size(blobs: Blobs) -> None:
     path = blobs.path(digest_of(b"whole"))
     path.parent.mkdir(parents=True)
     path.write_bytes(b"who")
-    with Staging(blobs) as staging:
+    with Staging(blobs, nullcontext) as staging:
         staging.add_bytes(b"whole")
         staging.place()
     assert path.read_bytes() == b"whole"
