@@ -1,7 +1,8 @@
 """The tokenizer of both engines: text to ids and back over libllama's reading of a vocabulary."""
 
 import ctypes
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from ctypes import c_char, c_int32
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ from cama.engine.deep_stack import on_deep_stack
 from cama.ggml._llama_abi import LLAMA_VOCAB_TYPE_NONE
 from cama.ggml.library import address_of
 from cama.ggml.llama import llama, load_model
+from cama.gguf import Writable, write_gguf
 
 _MAX_TEXT_BYTES = 2**31 - 1  # libllama counts in int32
 _PIECE_BYTES = 64
 _SHORT_TEXT_BYTES = 8192
 _STACK_BYTES_PER_BYTE = 1024
 """Some vocabularies split words with std::regex, which recurses for each character of a word."""
+
+Header = Callable[[], Mapping[str, Writable]]
+"""Metadata of a GGUF file that has a vocabulary."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +52,15 @@ class LlamaTokenizer:
     process on wrong ones.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, header: Header | None = None) -> None:
+        """``header`` is called on another thread, and read instead of the file's own."""
         llama()  # here, so that a missing library is reported at once
         executor = ThreadPoolExecutor(1, thread_name_prefix="vocabulary")
-        self._model: Future[int] | None = executor.submit(_load_vocabulary, path)
+        self._model: Future[int] | None = (
+            executor.submit(_load_vocabulary, path)
+            if header is None
+            else executor.submit(_load_header, path, header)
+        )
         self._vocabulary = executor.submit(_read_model, self._model)
         executor.shutdown(wait=False)
 
@@ -211,6 +221,14 @@ def _load_vocabulary(path: Path) -> int:
     params = llama().llama_model_default_params()
     params.vocab_only = True
     return load_model(path, params)
+
+
+def _load_header(path: Path, header: Header) -> int:
+    """libllama reads files only: the header becomes one for as long as that takes."""
+    with tempfile.TemporaryDirectory(prefix="cama-vocabulary-") as folder:
+        written = Path(folder) / path.name
+        write_gguf(written, header(), ())
+        return _load_vocabulary(written)
 
 
 def _read_model(model: Future[int]) -> _Vocabulary:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from struct import iter_unpack
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from cama.gguf.cursor import Cursor, Data, label
@@ -69,33 +70,68 @@ class Metadata(Mapping[str, Value]):
     nor 1, and KeyError on a key that the file does not have.
     """
 
-    def __init__(self, data: Data, path: Path, entries: Mapping[str, Entry]) -> None:
+    def __init__(
+        self,
+        data: Data,
+        path: Path,
+        entries: Mapping[str, Entry],
+        added: Mapping[str, Scalar | Array] = MappingProxyType({}),
+    ) -> None:
+        """``added`` are values that the data does not have; they take no key of ``entries``."""
         self._data = data
         self._path = path
         self._entries = entries
+        self._added = added
 
     def __getitem__(self, key: str) -> Value:
+        value: Value
+        if key in self._added:
+            value = _plain(self._added[key])
+            return value
         entry = self._entries[key]
-        value: Value = _decode(self.cursor(key, entry.pos), entry)
+        value = _decode(self.cursor(key, entry.pos), entry)
         return value
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return key in self._entries or key in self._added
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return chain(self._entries, self._added)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._entries) + len(self._added)
+
+    def edited(
+        self,
+        names: Mapping[str, str],
+        values: Mapping[str, Scalar | Array],
+        lengths: Mapping[str, int],
+    ) -> "Metadata":
+        """The same under other ``names`` (one of "" leaves a key out), with ``values`` added or
+        replaced, and arrays cut to ``lengths``, which are by their new names."""
+        entries: dict[str, Entry] = {}
+        for key, entry in self._entries.items():
+            name = names.get(key, key)
+            if not name or name in values:
+                continue
+            if entry.length is not None and entry.length > lengths.get(name, entry.length):
+                entry = entry._replace(length=lengths[name])
+            entries[name] = entry
+        return Metadata(self._data, self._path, entries, {**self._added, **values})
 
     def typed(self, key: str) -> Scalar | Array:
         """The value with the type it has in the file, ready to be written again."""
+        if key in self._added:
+            return self._added[key]
         entry = self._entries[key]
         value: Any = self[key]
         return Scalar(entry.type, value) if entry.length is None else Array(entry.type, value)
 
     def array_length(self, key: str) -> int:
         """Elements of an array, which is not decoded. Raises InvalidModelFile when it is none."""
+        added = self._added.get(key)
+        if isinstance(added, Array):
+            return len(added.values)
         entry = self._entries.get(key)
         if entry is None:
             raise self.cursor(key).damaged("value", "is missing")
@@ -106,6 +142,10 @@ class Metadata(Mapping[str, Value]):
     def cursor(self, key: str, pos: int = 0) -> Cursor:
         """A reader whose errors name ``key``."""
         return Cursor(self._data, self._path, pos=pos, where=f"metadata[{label(key)}]")
+
+
+def _plain(value: Scalar | Array) -> Any:
+    return value.value if isinstance(value, Scalar) else list(value.values)
 
 
 def _decode(cursor: Cursor, entry: Entry) -> Any:

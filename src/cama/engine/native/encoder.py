@@ -14,6 +14,7 @@ from cama.engine.native.kvcache.layout import Window
 from cama.engine.native.kvcache.mask import fill_texts
 from cama.engine.native.kvcache.storage import NoCache
 from cama.engine.native.load import MappedWeights, bind, check_whole, open_file
+from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import Encoder, OfPositions, Step
 from cama.engine.pooling import MAX_TEXTS, Text, batches, check_texts
 from cama.engine.threads import default_threads
@@ -23,7 +24,6 @@ from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import Backend, Scheduler
 from cama.ggml.graph import Graph
 from cama.ggml.tensor import Tensor
-from cama.gguf import GGUFFile
 
 _LONG = 2048
 """From here on a table of attention scores per head is too large to keep: fused attention."""
@@ -93,7 +93,7 @@ class _Pass:
 class NativeEncoder(EmbedOnly):
     """Implements cama.engine.base.Embeds and Interruptible; as an Engine it refuses to generate."""
 
-    def __init__(self, file: GGUFFile, load: LoadOptions, reason: str) -> None:
+    def __init__(self, file: ModelFile, load: LoadOptions, reason: str) -> None:
         check_whole(file)
         self._file = file
         self._weights = MappedWeights(file)
@@ -123,7 +123,7 @@ class NativeEncoder(EmbedOnly):
             n_threads=n_threads,
             generates=False,
         )
-        self.tokenizer = LlamaTokenizer(file.path)
+        self.tokenizer = LlamaTokenizer(file.path, file.vocabulary if file.is_translated else None)
         self._closed = False
 
     @classmethod

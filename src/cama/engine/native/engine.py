@@ -19,6 +19,7 @@ from cama.engine.native.kvcache.layout import StateLayout
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import MappedWeights, bind, check_whole, open_file
+from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import Decoder, Encoder
 from cama.engine.native.parts import equal_parts
 from cama.engine.plan_check import check_plan, check_sequence
@@ -27,7 +28,6 @@ from cama.engine.threads import default_threads
 from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import Backend, Scheduler
-from cama.gguf import GGUFFile
 
 N_SEQ_MAX = 256
 
@@ -35,7 +35,7 @@ N_SEQ_MAX = 256
 class NativeEngine:
     """Implements cama.engine.base.Engine, Adapts, Embeds and Interruptible."""
 
-    def __init__(self, file: GGUFFile, load: LoadOptions, reason: str) -> None:
+    def __init__(self, file: ModelFile, load: LoadOptions, reason: str) -> None:
         check_whole(file)
         self._file = file
         self._weights = MappedWeights(file)
@@ -77,7 +77,7 @@ class NativeEngine:
         n_outputs = min(self.info.n_batch, max(1, load.n_parallel))
         n_seqs = 1 if self._keeps_states else 0
         self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs, n_seqs))
-        self.tokenizer = LlamaTokenizer(file.path)
+        self.tokenizer = LlamaTokenizer(file.path, file.vocabulary if file.is_translated else None)
         self.compute_seconds = 0.0
         self._closed = False
 

@@ -9,6 +9,7 @@ import numpy as np
 from cama.core.errors import InvalidModelFile, UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.native import models
+from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import BaseConfig, Decoder, Encoder
 from cama.ggml.backend import Buffer
 from cama.ggml.graph import Context
@@ -21,9 +22,9 @@ _HOST_ALIGNMENT = 32
 """What ggml's CPU kernels assume of a tensor's address."""
 
 
-def open_file(path: Path, make: Callable[[GGUFFile], _T], progress: Callable[[float], None]) -> _T:
+def open_file(path: Path, make: Callable[[ModelFile], _T], progress: Callable[[float], None]) -> _T:
     """What ``make`` makes of the mapped file, which it keeps open; closed again when it fails."""
-    file = GGUFFile.open(path)
+    file = ModelFile.open(path)
     try:
         made = make(file)
     except BaseException:

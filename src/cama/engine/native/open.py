@@ -8,8 +8,8 @@ from cama.engine.native import models
 from cama.engine.native.encoder import NativeEncoder
 from cama.engine.native.engine import NativeEngine
 from cama.engine.native.load import open_file
+from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import Encoder
-from cama.gguf import GGUFFile
 
 
 def open_native(
@@ -17,7 +17,7 @@ def open_native(
 ) -> NativeEngine | NativeEncoder:
     """Raises UnsupportedModel where libllama has to run the model, InvalidModelFile."""
 
-    def make(file: GGUFFile) -> NativeEngine | NativeEncoder:
+    def make(file: ModelFile) -> NativeEngine | NativeEncoder:
         is_encoder = issubclass(models.find(file.architecture), Encoder)
         return (NativeEncoder if is_encoder else NativeEngine)(file, load, reason)
 
