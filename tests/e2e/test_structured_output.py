@@ -1,10 +1,12 @@
 """Structured output from the client's side: the official client, and the command line."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import ollama
 import pytest
 from jsonschema import Draft202012Validator
@@ -63,6 +65,31 @@ def test_bad_schema_is_refused_with_the_reason(
         list(client.generate(endless, "Who?", format={"type": "strin"}, stream=stream))  # type: ignore[call-overload]
     assert caught.value.status_code == 400
     check(client.generate(endless, "Who?", format=SCHEMA, options=OPTIONS).response)
+
+
+GRAMMARS: list[tuple[Any, str]] = [
+    ('root ::= "yes" | "no" [!?]', "yes|no[!?]"),
+    ({"syntax": "regex", "definition": "[0-9]{3}-[a-f]{2}"}, "[0-9]{3}-[a-f]{2}"),
+    ({"syntax": "lark", "definition": "start: x{2,3}\nx: /[xyü]/"}, "[xyü]{2,3}"),
+]
+
+
+@pytest.mark.parametrize(("grammar", "pattern"), GRAMMARS)
+@pytest.mark.parametrize("path", ["/api/generate", "/v1/completions"])
+def test_answers_match_a_grammar(
+    server: World, endless: str, path: str, grammar: Any, pattern: str
+) -> None:
+    body = {"model": endless, "prompt": "Who?", "stream": False, "grammar": grammar}
+    answer = httpx.post(server.url + path, json=body, trust_env=False, timeout=60).json()
+    text = answer["response"] if "response" in answer else answer["choices"][0]["text"]
+    assert re.fullmatch(pattern, text), text
+
+
+def test_bad_grammar_is_refused_with_the_reason(server: World, endless: str) -> None:
+    body = {"model": endless, "prompt": "Who?", "stream": False, "grammar": "root ::= other"}
+    answer = httpx.post(f"{server.url}/api/generate", json=body, trust_env=False, timeout=60)
+    assert answer.status_code == 400
+    assert "invalid GBNF grammar: Rule 'other'" in answer.json()["error"]
 
 
 def test_run_keeps_a_schema_from_a_file(server: World, endless: str, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from cama.templates.answers.formats import AnswerFormat, Asked, TaggedFormat
 from cama.wire.requests import ChatRequest, Common, GenerateRequest, Message
 from cama.wire.tools import Tool, ToolChoice
 
-_SCHEMAS = ("json", "json_schema")
 _LEVELS = {"max": "high"}
 """Levels of thinking that templates do not know, with those that come nearest."""
 
@@ -100,7 +99,7 @@ class Answering:
         if self.choice.mode == "required":
             return self.format.held_to(None, asked)
         plain = not (asked.tools or self.format.thinks)
-        if self.form is None or plain or self.form.kind not in _SCHEMAS:
+        if self.form is None or plain:
             return self.form
         return self.format.held_to(self.form, asked)
 

@@ -9,7 +9,9 @@ from cama.core.priority import Priority
 
 FinishReason = Literal["stop", "length"]
 
-ConstraintKind = Literal["json", "json_schema", "regex", "lark", "gbnf", "rules"]
+GrammarSyntax = Literal["gbnf", "lark", "regex"]
+
+ConstraintKind = Literal["json", "json_schema", GrammarSyntax, "rules"]
 
 MissReason = Literal["new", "diverged", "evicted", "adapter", "tenant", "not_resumable"]
 """Why the prefix cache did not give more of a prompt.
@@ -51,7 +53,8 @@ class Constraint:
 
     ``json`` is any JSON object and has no ``text``; a ``json_schema`` is JSON, ``regex`` is in the
     syntax of Rust's crate, ``lark`` in llguidance's, ``gbnf`` in llama.cpp's. ``rules`` are JSON:
-    a grammar ``lark``, and ``schemas``, JSON Schemas by the names that it calls them, as ``@name``.
+    a grammar ``lark``, and by the names that it calls them, as ``@name``, its ``schemas``, which are
+    JSON Schemas, and its ``grammars``, each with a ``kind`` and a ``text`` as here.
     The constraint begins behind the first ``after`` in the answer, where there is one: until then
     all is free.
     """

@@ -1,6 +1,5 @@
 """The requests of the API, each read from the fields of its JSON body."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
@@ -12,12 +11,12 @@ from cama.core.generation import Constraint
 from cama.core.priority import PRIORITIES, Priority
 from cama.wire.adapters import AdapterChoice, read_adapters
 from cama.wire.decode import Fields
+from cama.wire.forms import read_form
 from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
 
 Think = bool | str | None
 
 THINK_LEVELS = ("high", "medium", "low", "max")
-_SHOWN_CHARACTERS = 200
 _THINK_CHOICES = '"high", "medium", "low", "max", true, or false'
 
 
@@ -100,7 +99,8 @@ def _priority(text: str) -> Priority:
 class Common(ModelRequest):
     """What generate and chat share.
 
-    ``defaults`` are options that count where neither the model nor the request gives any;
+    ``format`` is the form of the answer, be it a schema or Cama's own ``grammar``; ``defaults`` are
+    options that count where neither the model nor the request gives any;
     ``choices`` is how many answers are wanted to each prompt; ``logit_bias`` is by token id.
     """
 
@@ -121,7 +121,7 @@ def _common(body: Fields) -> dict[str, Any]:
     return {
         **_model_request(body),
         "stream": body.flag("stream", default=True),
-        "format": _format(body.any("format")),
+        "format": read_form(body.any("format"), body.any("grammar")),
         "think": _think(body.any("think")),
         "truncate": body.flag("truncate", default=True),
         "shift": body.flag("shift", default=True),
@@ -300,21 +300,6 @@ def _input(value: Any) -> tuple[str, ...]:
 def _keep_alive(body: Fields) -> float | None:
     value = body.any("keep_alive")
     return None if value is None else parse_keep_alive(value)
-
-
-def _format(value: Any) -> Constraint | None:
-    match value:
-        case None | "":
-            return None
-        case "json":
-            return Constraint(kind="json")
-        case dict():
-            return Constraint(kind="json_schema", text=json.dumps(value, ensure_ascii=False))
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    if len(text) > _SHOWN_CHARACTERS:
-        text = text[:_SHOWN_CHARACTERS] + "..."
-    quoted = json.dumps(text, ensure_ascii=False)
-    raise InvalidRequest(f'invalid format: {quoted}; expected "json" or a valid JSON Schema object')
 
 
 def _think(value: Any) -> Think:

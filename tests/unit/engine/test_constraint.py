@@ -265,6 +265,10 @@ def test_mask_shows_what_is_allowed(shared_data: Path, name: str) -> None:
         ("lark", "start: other", 'unknown name: "other"'),
         ("lark", 'start: "a\n', "1(10): lexer error"),
         ("lark", "start: " + "(" * 8000, "too deeply nested"),
+        ("lark", "start: %json", "no JSON schema follows %json"),
+        ("lark", 'start: %json {"multipleOf": 10000019}', "a common multiple above 100000"),
+        ("lark", 'start: %json {"minProperties": 3}', "minProperties may exceed"),
+        ("lark", 'start: "a" %json {"uniqueItems": true}', 'Unimplemented keys: ["uniqueItems"]'),
         ("gbnf", "root ::= other", "Rule 'other' not found"),
         ("gbnf", 'other ::= "x"', "No 'root' rule found"),
         ("gbnf", 'root ::= "\\', "it ends too early"),
@@ -280,6 +284,16 @@ def test_what_cannot_be_compiled_is_refused_in_a_line(
     assert message in caught.value.message
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 300
+
+
+def test_schema_within_a_grammar_is_held_to_exactly() -> None:
+    grammar = """start: "<" %json {"properties": {"a": {"type": "integer"}}, "type": "object"} x
+x: "!" %json {"type": "string", "format": "date"} ">"
+"""
+    for text in ('<{"a": 1}!"2024-02-29">', '<{"b": "x"}!"2023-02-28">'):
+        assert write(guard_of("lark", text=grammar), text) == text
+    for text in ('<{"\\u0061": "x"}', '<{"a": "x"', '<{}!"2023-02-29"'):
+        assert write(guard_of("lark", text=grammar), text) != text
 
 
 def test_long_chains_of_rules_do_not_overflow_the_stack() -> None:

@@ -26,6 +26,11 @@ MAX_MULTIPLE = 100_000
 """The least common multiple of every ``multipleOf`` in a schema: llguidance keeps a state for each
 remainder, outside its limits, and ten million of them take minutes and gigabytes."""
 
+_INLINE = "%json"
+"""Stands in front of a schema within a grammar."""
+
+_DECODER = json.JSONDecoder()
+
 _PATTERNS = ("pattern", "whitespace_pattern", "item_separator", "key_separator")
 
 _MAX_PIECE_BYTES = 1024
@@ -98,6 +103,8 @@ def compile_grammar(constraint: Constraint, grammar: str, table: LLTokenizer) ->
 
     Drops the GIL, and recurses as deep as rules refer to each other. Raises InvalidConstraint.
     """
+    for part in _parts(constraint):  # alone: it knows no names of ours, and errors are its own
+        compile_grammar(part, grammar_of(part), table)
     matcher = LLMatcher(table, grammar, log_level=0, limits=_LIMITS)
     first = matcher.deep_copy()
     first.compute_bitmask()
@@ -116,15 +123,9 @@ def grammar_of(constraint: Constraint) -> str:
             return _schema_grammar({"type": "object"}, {})
         case "json_schema":
             return _schema_grammar(*_schema(constraint))
-        case "regex":
-            return _lark_grammar(f"start: /{regex_to_lark(_short(constraint), '')}/")
-        case "lark":
-            return _lark_grammar(_short(constraint))
-        case "gbnf":
-            return _lark_grammar(_lark(constraint))
         case "rules":
             return _composed_grammar(constraint)
-    raise InvalidConstraint(f"there is no constraint of the kind {constraint.kind!r}")
+    return _lark_grammar(_lark(constraint))
 
 
 def _schema_grammar(schema: Any, needed: dict[str, Any]) -> str:
@@ -140,12 +141,21 @@ def _named(name: str, schema: Any, needed: dict[str, Any]) -> dict[str, Any]:
 
 
 def _composed_grammar(constraint: Constraint) -> str:
-    """Rules that refer to schemas."""
+    """Rules that refer to schemas and to other grammars."""
     match _loaded(constraint):
-        case {"lark": str(lark), "schemas": dict(schemas)}:
+        case {"lark": str(lark), "schemas": dict(schemas), "grammars": dict(grammars)}:
             named = [_named(name, *_exact(constraint, schemas[name])) for name in schemas]
+            for name, part in zip(grammars, _parts(constraint), strict=True):
+                named.append({"name": name, "lark_grammar": _lark(part) + _OPTIONS})
             return _lark_grammar(lark, *named)
     raise _invalid(constraint, "it has no grammar and schemas")
+
+
+def _parts(constraint: Constraint) -> list[Constraint]:
+    """The grammars to which rules refer."""
+    if constraint.kind != "rules":
+        return []
+    return [Constraint(**part) for part in json.loads(constraint.text)["grammars"].values()]
 
 
 def _lark_grammar(lark: str, *others: dict[str, Any]) -> str:
@@ -162,6 +172,14 @@ def _loaded(constraint: Constraint) -> Any:
     text = _short(constraint, MAX_SCHEMA)
     try:
         schema = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _invalid(constraint, "it is not JSON, or too deeply nested") from None
+    _check_costs(constraint, schema)
+    return schema
+
+
+def _check_costs(constraint: Constraint, schema: Any) -> None:
+    try:
         patterns, multiple = _costs(schema)
     except (ValueError, RecursionError):
         raise _invalid(constraint, "it is not JSON, or too deeply nested") from None
@@ -169,7 +187,6 @@ def _loaded(constraint: Constraint) -> Any:
         raise _invalid(constraint, f"a pattern is longer than {MAX_PATTERN} characters")
     if multiple > MAX_MULTIPLE:
         raise _invalid(constraint, f"multipleOf with a common multiple above {MAX_MULTIPLE}")
-    return schema
 
 
 def _exact(constraint: Constraint, schema: Any) -> tuple[Any, dict[str, Any]]:
@@ -226,7 +243,35 @@ def _short(constraint: Constraint, most: int = MAX_GRAMMAR) -> str:
 
 
 def _lark(constraint: Constraint) -> str:
+    """A grammar of any syntax as Lark."""
     text = _short(constraint)
+    match constraint.kind:
+        case "regex":
+            return f"start: /{regex_to_lark(text, '')}/"
+        case "lark":
+            return _with_exact_schemas(constraint, text)
+        case "gbnf":
+            return _from_gbnf(constraint, text)
+    raise InvalidConstraint(f"there is no constraint of the kind {constraint.kind!r}")
+
+
+def _with_exact_schemas(constraint: Constraint, lark: str) -> str:
+    """Have the schemas within a grammar cost and mean what others may."""
+    first, *rest = lark.split(_INLINE)
+    parts = [first]
+    for part in rest:
+        part = part.lstrip()
+        try:
+            schema, end = _DECODER.raw_decode(part)
+        except (ValueError, RecursionError):
+            raise _invalid(constraint, f"no JSON schema follows {_INLINE}") from None
+        _check_costs(constraint, schema)
+        held = _named("", *_exact(constraint, schema))["json_schema"]
+        parts.append(f"{_INLINE} {json.dumps(held)}{part[end:]}")
+    return "".join(parts)
+
+
+def _from_gbnf(constraint: Constraint, text: str) -> str:
     try:
         return gbnf_to_lark(text)
     except (IndexError, RecursionError):

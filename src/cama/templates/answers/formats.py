@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from cama.core.answer import ToolCall
 from cama.core.generation import Constraint
@@ -45,7 +45,7 @@ class AnswerFormat(Protocol):
         """Calls as the model writes them, where its template cannot; empty where it can."""
 
     def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
-        """What holds an answer to ``form``, a JSON schema or any JSON, or to calls of tools.
+        """What holds an answer to ``form``, a schema or a grammar, or to calls of tools.
 
         Both stand behind the thoughts. An answer is one or the other; without a form, all are
         calls.
@@ -90,13 +90,15 @@ class TaggedFormat:
 
     def held_to(self, form: Constraint | None, asked: Asked) -> Constraint:
         grammars, answers = self._calls(asked), []
+        thoughts, space = self._thoughts(asked)
         if grammars:
-            answers.append("calls")
+            answers.append(f"{space} calls")
         if form:
-            grammars.append(Grammar("", {"form": _schema(form)}))
+            part = _named("form", form)
+            grammars.append(part)
             lead = f"({literal(self.noise[0])})?" if self.noise else ""
-            answers.append(f"{lead} @form")
-        thoughts = self._thoughts(asked)
+            # White space means nothing in front of JSON, and is a part of other texts.
+            answers.append(f"{space if part.schemas else ''} {lead} @form")
         start = f"start: thoughts ({' | '.join(answers)})"
         return _rules([start, thoughts], grammars)
 
@@ -108,15 +110,18 @@ class TaggedFormat:
     def _is_open(self, prompt: str) -> bool:
         return self.tags is not None and prompt.rstrip().endswith(self.tags.open.rstrip())
 
-    def _thoughts(self, asked: Asked) -> str:
-        """The rule ``thoughts``: they end where the answer begins, white space included."""
+    def _thoughts(self, asked: Asked) -> tuple[str, str]:
+        """The rule ``thoughts``, white space behind them included, and what may take their place.
+
+        That is white space, or nothing.
+        """
         if self.tags is None or not (asked.may_think or self._is_open(asked.prompt)):
-            return 'thoughts: ""'
+            return 'thoughts: ""', ""
         rest = until("rest_of_thoughts", self.tags.close)
         if self._is_open(asked.prompt):
-            return f"thoughts: rest_of_thoughts {_SPACE}\n{rest}"
+            return f"thoughts: rest_of_thoughts {_SPACE}\n{rest}", ""
         opened = literal(self.tags.open)
-        return f"thoughts: {_SPACE} ({opened} rest_of_thoughts {_SPACE})?\n{rest}"
+        return f"thoughts: ({_SPACE} {opened} rest_of_thoughts {_SPACE})?\n{rest}", _SPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +144,28 @@ class HarmonyFormat:
             grammars.append(harmony.calls(asked.tools))
             answers.append("calls")
         if form:
-            grammars.append(Grammar("", {"form": _schema(form)}))
+            grammars.append(_named("form", form))
             answers.append(f"{literal('<|channel|>final<|message|>')} @form")
         start = f"start: thoughts ({' | '.join(answers)})"
         return _rules([start, harmony.thoughts()], grammars)
 
 
-def _schema(form: Constraint) -> Any:
-    return json.loads(form.text) if form.kind == "json_schema" else {"type": "object"}
+def _named(name: str, form: Constraint) -> Grammar:
+    match form.kind:
+        case "json":
+            return Grammar("", {name: {"type": "object"}})
+        case "json_schema":
+            return Grammar("", {name: json.loads(form.text)})
+    return Grammar("", grammars={name: form})
 
 
 def _rules(rules: list[str], grammars: list[Grammar]) -> Constraint:
     lark = "\n".join((*rules, *(grammar.rules for grammar in grammars)))
     schemas = {name: one for grammar in grammars for name, one in grammar.schemas.items()}
-    text = json.dumps({"lark": lark, "schemas": schemas}, ensure_ascii=False)
-    return Constraint(kind="rules", text=text)
+    others = {
+        name: {"kind": one.kind, "text": one.text}
+        for grammar in grammars
+        for name, one in grammar.grammars.items()
+    }
+    parts = {"lark": lark, "schemas": schemas, "grammars": others}
+    return Constraint(kind="rules", text=json.dumps(parts, ensure_ascii=False))

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cama.core.generation import Constraint
+
 Tools = Mapping[str, Mapping[str, Any]]
 """The tools on offer by name, each with the JSON Schema of its arguments."""
 
@@ -16,10 +18,11 @@ MAX_DEPTH = 4
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """Rules, and the JSON Schemas that they name as ``@name``."""
+    """Rules, and the JSON Schemas and other grammars that they name as ``@name``."""
 
     rules: str
     schemas: Mapping[str, Any] = field(default_factory=dict)
+    grammars: Mapping[str, Constraint] = field(default_factory=dict)
 
 
 def schemas_of(tools: Tools) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """POST /v1/messages and /v1/messages/count_tokens: their requests as ours."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -9,6 +8,7 @@ from cama.core.errors import InvalidRequest
 from cama.core.generation import Constraint
 from cama.wire.anthropic.fields import CACHE, COUNT, MESSAGES, check_fields
 from cama.wire.anthropic.messages import read_messages, read_system
+from cama.wire.forms import schema_form
 from cama.wire.openai.params import Params, named
 from cama.wire.openai.sampling import model_fields
 from cama.wire.requests import ChatRequest, Think
@@ -168,8 +168,7 @@ def _format(config: Params) -> Constraint | None:
     form.choice("type", ("json_schema",), default="")
     if not form.has("schema"):
         form.refuse("schema", "is required")
-    text = json.dumps(form.mapping("schema"), ensure_ascii=False)
-    return Constraint(kind="json_schema", text=text)
+    return schema_form(form.mapping("schema"))
 
 
 def _tool_fields(params: Params) -> dict[str, Any]:

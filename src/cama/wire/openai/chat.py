@@ -39,7 +39,7 @@ def _chat(params: Params) -> ChatRequest:
     return ChatRequest(
         **text_fields(params, token_limit(params, "max_completion_tokens", "max_tokens")),
         messages=read_messages(params),
-        format=read_format(params, "response_format"),
+        format=read_format(params),
         think=_think(params),
         logprobs=logprobs,
         top_logprobs=top_logprobs,

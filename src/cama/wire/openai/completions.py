@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from cama.wire.openai.chat import MOST_CHOICES
 from cama.wire.openai.fields import COMPLETION
+from cama.wire.openai.formats import read_format
 from cama.wire.openai.params import Params
 from cama.wire.openai.prompts import Text, read_prompts
 from cama.wire.openai.sampling import MOST_TOP_LOGPROBS, include_usage, text_fields, token_limit
@@ -72,7 +73,7 @@ def _generate(params: Params, limit: int | None) -> GenerateRequest:
         context=(),
         raw=True,
         images=(),
-        format=None,
+        format=read_format(params),
         think=None,
         logprobs=logprobs is not None,
         top_logprobs=logprobs or 0,

@@ -19,6 +19,11 @@ _MOST_NAMES = 32
 
 _REQUEST = frozenset({"model", "stream", "service_tier"})
 _CAMA = frozenset({"keep_alive", "options", "priority"})
+_FORM = frozenset({"response_format", "grammar", "structured_outputs"})
+_OTHER_FORMS: Mapping[str, tuple[Any, ...]] = dict.fromkeys(
+    ("json_schema", "guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()
+)
+"""Older spellings of other servers: an answer without its form would be no answer."""
 _SAMPLING = frozenset({
     "temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "logit_bias",
     "top_k", "min_p", "typical_p", "repeat_penalty",
@@ -58,12 +63,13 @@ def ignored_header(names: tuple[str, ...]) -> dict[str, str]:
 
 
 CHAT = Table(
-    honoured=_REQUEST | _CAMA | _SAMPLING | {
-        "messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "n",
+    honoured=_REQUEST | _CAMA | _SAMPLING | _FORM | {
+        "messages", "tools", "tool_choice", "parallel_tool_calls", "n",
         "logprobs", "top_logprobs", "stream_options", "max_tokens", "max_completion_tokens",
         "reasoning_effort", "reasoning", "think",
     },
     refused={
+        **_OTHER_FORMS,
         "audio": (),
         "function_call": ("none", "auto"),
         "functions": ([],),
@@ -74,10 +80,10 @@ CHAT = Table(
 )  # fmt: skip
 
 COMPLETION = Table(
-    honoured=_REQUEST | _CAMA | _SAMPLING | {
+    honoured=_REQUEST | _CAMA | _SAMPLING | _FORM | {
         "prompt", "suffix", "echo", "n", "best_of", "logprobs", "stream_options", "max_tokens",
     },
-    refused={},
+    refused=_OTHER_FORMS,
 )  # fmt: skip
 
 EMBEDDING = Table(
@@ -89,12 +95,13 @@ RERANK = Table(
 )
 
 RESPONSE = Table(
-    honoured=_REQUEST | _CAMA | _SAMPLING | {
+    honoured=_REQUEST | _CAMA | _SAMPLING | _FORM | {
         "input", "instructions", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning",
         "max_output_tokens", "previous_response_id", "store", "truncation", "top_logprobs",
         "include", "metadata",
     },
     refused={
+        **_OTHER_FORMS,
         "background": (False,),
         "context_management": ([],),
         "conversation": (),

@@ -87,7 +87,7 @@ def _chat_fields(params: Params, *, has_logprobs: bool) -> dict[str, Any]:
     return {
         **text_fields(params, token_limit(params, "max_output_tokens")),
         "truncate": cuts,
-        "format": read_flat_format(params.inner("text"), "format"),
+        "format": read_flat_format(params),
         "think": read_effort(params.inner("reasoning"), "effort"),
         "logprobs": has_logprobs or top_logprobs > 0,
         "top_logprobs": top_logprobs,

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import jsonschema
 import numpy as np
@@ -124,6 +125,49 @@ def test_a_form_begins_behind_the_thoughts(template: str) -> None:
     asked = Asked(prompt="", tools={})
     for text in random_answers(form, form.held_to(FORM, asked)):
         jsonschema.validate(json.loads(parsed(form, text, tools={})[0]), SCHEMA)
+
+
+GRAMMARS = [
+    Constraint(kind="regex", text="(ja|nein)[!?]{1,3}"),
+    Constraint(kind="lark", text='start: answer "!"\nanswer: "ja" | "nein" "?"?'),
+    Constraint(kind="gbnf", text='root ::= answer [!?]\nanswer ::= "ja" | "nein"'),
+]
+
+
+@pytest.mark.parametrize("template", [t for t in TEMPLATES if answer_format(t).thinks])
+@pytest.mark.parametrize("grammar", GRAMMARS)
+def test_a_grammar_begins_behind_the_thoughts(template: str, grammar: Constraint) -> None:
+    form = answer_format(template)
+    for text in random_answers(form, form.held_to(grammar, Asked(prompt="", tools={}))):
+        assert re.fullmatch("(ja|nein)[!?]{1,3}", parsed(form, text, tools={})[0])
+
+
+def test_an_answer_with_tools_and_a_grammar_is_one_or_the_other() -> None:
+    form = answer_format("<tool_call>")
+    for text in random_answers(form, form.held_to(GRAMMARS[2], Asked(prompt="", tools=TOOLS))):
+        said, _, calls = parsed(form, text)
+        assert bool(calls) != bool(said)
+        assert not said or re.fullmatch("(ja|nein)[!?]", said)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "message"),
+    [
+        (Constraint(kind="gbnf", text="root ::= other"), "invalid GBNF grammar: Rule 'other'"),
+        (Constraint(kind="lark", text="start: other"), "invalid Lark grammar: "),
+        (Constraint(kind="lark", text="start: @form"), "unknown grammar @form"),
+        (Constraint(kind="regex", text="("), "unclosed group"),
+    ],
+)
+def test_a_grammar_behind_thoughts_that_cannot_be_compiled_is_refused(
+    grammar: Constraint, message: str
+) -> None:
+    form = answer_format("<tool_call> <think></think>")
+    constraint = form.held_to(grammar, Asked(prompt="", tools={}))
+    table = vocabulary_table([bytes([byte]) for byte in range(256)] + [b"<end>"], [256])
+    with pytest.raises(InvalidConstraint) as caught:
+        compile_grammar(constraint, grammar_of(constraint), table)
+    assert message in caught.value.message
 
 
 def test_a_prompt_that_opens_thoughts_has_them_closed() -> None:
