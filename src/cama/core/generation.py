@@ -53,8 +53,8 @@ class Constraint:
 
     ``json`` is any JSON object and has no ``text``; a ``json_schema`` is JSON, ``regex`` is in the
     syntax of Rust's crate, ``lark`` in llguidance's, ``gbnf`` in llama.cpp's. ``rules`` are JSON:
-    a grammar ``lark``, and by the names that it calls them, as ``@name``, its ``schemas``, which are
-    JSON Schemas, and its ``grammars``, each with a ``kind`` and a ``text`` as here.
+    a grammar ``lark``, and by the names that it calls them, as ``@name``, its ``schemas``, JSON
+    Schemas, and its ``grammars``, each with a ``kind`` and a ``text`` as here.
     The constraint begins behind the first ``after`` in the answer, where there is one: until then
     all is free.
     """
