@@ -32,6 +32,11 @@ COMMANDS = {
     "stop": Entry("stop", "Unload a model that is running", _SERVER),
     "list": Entry("list", "List models", _CLIENT),
     "ps": Entry("ps", "List models that are running", _SERVER),
+    "verify": Entry(
+        "verify",
+        "Compare both engines on a model",
+        ("CAMA_MODELS", "CAMA_MODEL_PATH", "CAMA_NUM_THREADS"),
+    ),
     "cp": Entry("cp", "Copy a model", _CLIENT),
     "rm": Entry("rm", "Remove models", _CLIENT),
 }  # fmt: skip

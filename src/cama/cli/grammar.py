@@ -74,7 +74,18 @@ class Words:
             value = OPTIONAL_VALUES.get(name) or next(words, None)
         if value is None:
             raise InvalidOption(f"flag needs an argument: {flag}")
-        self.options[str(option.name)] = value
+        self.options[str(option.name)] = _like(option.default, flag, value)
+
+
+def _like(default: object, flag: str, text: str) -> int | float | str:
+    """A number where the default is one."""
+    kind = type(default)
+    if kind not in (int, float):
+        return text
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        raise InvalidOption(f'invalid argument "{text}" for {flag}: must be a number') from None
 
 
 def _boolean(flag: str, text: str) -> bool:

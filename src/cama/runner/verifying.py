@@ -1,0 +1,50 @@
+"""``python -m cama.runner.verifying``: one step of comparing two engines, as a job of its own.
+
+A crash of one engine takes neither the other nor the command with it.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cama.core.errors import CamaError
+from cama.core.load import LoadOptions
+from cama.runner.stdin import exit_with_parent
+
+
+def main() -> None:
+    request: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    exit_with_parent()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # native code may print
+    try:
+        answer = {"done": _compare(request) if "reference" in request else _evaluate(request)}
+    except CamaError as error:
+        answer = {"error": error.to_dict()}
+    print(json.dumps(answer), file=answers, flush=True)
+
+
+def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:
+    from cama.engine.select import open_engine
+    from cama.engine.verification.evaluate import evaluate
+
+    engine = open_engine(Path(request["model"]), LoadOptions(**request["load"]), lambda _: None)
+    try:
+        return asdict(evaluate(engine, request["text"], request["limit"], Path(request["out"])))
+    finally:
+        engine.close()
+
+
+def _compare(request: Mapping[str, Any]) -> dict[str, Any]:
+    from cama.engine.verification.compare import compare
+
+    ours, reference = Path(request["ours"]), Path(request["reference"])
+    return asdict(compare(ours, reference, request["ids"], request["n_decoded"]))
+
+
+if __name__ == "__main__":
+    main()
