@@ -32,6 +32,26 @@ LIST = {
     "properties": {"value": INTEGER, "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
     "required": ["value", "next"],
 }
+TERM = {
+    "oneOf": [{"$ref": "#/$defs/number"}, {"$ref": "#/$defs/sum"}],
+    "$defs": {
+        "number": {
+            "type": "object",
+            "properties": {"kind": {"const": "number"}, "value": INTEGER},
+            "required": ["kind", "value"],
+            "additionalProperties": False,
+        },
+        "sum": {
+            "type": "object",
+            "properties": {
+                "kind": {"enum": ["sum", "product"]},
+                "terms": {"type": "array", "items": {"$ref": "#"}},
+            },
+            "required": ["kind", "terms"],
+            "additionalProperties": False,
+        },
+    },
+}
 TREE = {
     "$defs": {"tree": {"type": "array", "items": {"$ref": "#/$defs/tree"}, "maxItems": 2}},
     "$ref": "#/$defs/tree",
@@ -177,11 +197,15 @@ HELD: dict[str, list[Case]] = {
              ('"2023-02-29"', '"1900-02-29"', '"2024-04-31"', '"2024-13-01"', '"0000-01-01"')),
         Case({"type": "string", "format": "date-time"},
              ('"2024-02-29T12:00:00Z"', '"2023-01-31T23:59:59.5+02:00"'),
-             ('"2023-02-29T12:00:00Z"', '"2024-01-01"', '"2024-01-01T24:00:00Z"')),
-        Case({"type": "string", "format": "time"}, ('"12:00:00Z"',), ('"24:00:00Z"', '"12:00"')),
+             ('"2023-02-29T12:00:00Z"', '"2024-01-01"', '"2024-01-01T24:00:00Z"',
+              '"2024-01-01T12:00:60Z"')),
+        Case({"type": "string", "format": "time"},
+             ('"12:00:00Z"',), ('"24:00:00Z"', '"12:00"', '"12:00:60Z"')),
         Case({"type": "string", "format": "duration"}, ('"P1DT2H"', '"P3W"'), ('"P"', '"1D"')),
         Case({"type": "string", "format": "email"}, ('"a.b@example.com"',), ('"a"', '"@b.c"')),
-        Case({"type": "string", "format": "hostname"}, ('"a-b.example"',), ('"-a"', '"a..b"')),
+        Case({"type": "string", "format": "hostname"},
+             ('"a-b.example"', '"a"', '"ab-c"', '"abc--d"'),
+             ('"-a"', '"a..b"', '"xn--a.b"', f'"{".".join(["a" * 60] * 5)}"')),
         Case({"type": "string", "format": "ipv4"}, ('"127.0.0.1"',), ('"256.1.1.1"', '"1.2.3"')),
         Case({"type": "string", "format": "ipv6"}, ('"::1"', '"1::8"'), ('"12345::"', '"1"')),
         Case({"type": "string", "format": "uuid"},
@@ -198,6 +222,9 @@ HELD: dict[str, list[Case]] = {
         Case({"type": "integer", "minimum": -12, "maximum": 345},
              ("-12", "0", "345"), ("-13", "346", "1.5")),
         Case({"type": "integer", "minimum": 1.5, "maximum": 3.5}, ("2", "3"), ("1", "4", "2.5")),
+        Case({"type": "number", "minimum": -1e300, "maximum": 1e20}, ("-1.5", "12"), ('"a"',)),
+        Case({"type": "integer", "minimum": -(2**63), "exclusiveMaximum": 2**63},
+             ("-5", str(10**18)), (str(2**63), "1.5")),
         Case({"type": "integer", "minimum": -(2**53) + 1, "maximum": 2**53 - 1},
              ("9007199254740991", "-9007199254740991"), ("9007199254740992",)),
     ],
@@ -240,6 +267,15 @@ HELD: dict[str, list[Case]] = {
                   "discriminator": {"propertyName": "kind"}},
               "$defs": {"cat": CAT, "dog": DOG}},
              ('[{"kind": "cat", "lives": 9}, {"kind": "dog"}]', "[]"), ('[{"kind": "cat"}]',)),
+    ],
+    "oneOf that refers to itself": [
+        Case(TERM, ('{"kind": "number", "value": 1}',
+                    '{"kind": "sum", "terms": [{"kind": "number", "value": 1}]}',
+                    '{"kind": "sum", "terms": [{"kind": "sum", "terms": []}]}'),
+             ('{"kind": "sum", "value": 1}', '{"kind": "sum", "terms": [1]}',
+              '{"kind": "number", "terms": []}')),
+        Case({"oneOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#"}}]},
+             ("null", "[]", "[[null], null]"), ("1", "[1]")),
     ],
     "allOf": [
         Case({"allOf": [INTEGER, {"minimum": 5}]}, ("5", "60"), ("4", '"x"')),
@@ -321,6 +357,7 @@ REFUSED: dict[str, list[Any]] = {
     "$dynamicRef": [{"$dynamicRef": "#a", "$defs": {"a": {"$dynamicAnchor": "a"}}}],
     "oneOf": [
         {"oneOf": [INTEGER, {"minimum": 5}]},
+        {"oneOf": [INTEGER, {"type": "number", "items": {"$ref": "#"}}]},
         {"oneOf": [{"required": ["a"]}, {"required": ["b"]}], "type": "object"},
         {"oneOf": [{"type": "integer", "multipleOf": 2}, {"type": "integer", "multipleOf": 3}]},
     ],

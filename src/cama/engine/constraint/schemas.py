@@ -4,6 +4,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from cama.engine.constraint.apart import are_apart
+
+Object = dict[str, Any]
+
 _NAMED = ("properties", "patternProperties", "$defs", "definitions")
 """Keywords that hold schemas by name; what others hold is a schema, a list of them or neither."""
 
@@ -24,14 +28,26 @@ _FREE_FORMATS = ("password", "binary", "path", "file-path", "directory-path")
 _YEAR = r"(?:[0-9]{3}[1-9]|[0-9]{2}[1-9]0|[0-9][1-9]00|[1-9]000)"
 _LEAP_YEAR = r"(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
 _DATE = rf"^(?:{_YEAR}-(?:..-[013]|..-2[0-8]|0[13-9]-29|1.-29)|{_LEAP_YEAR}-02-29)"
-_PATTERNS = {"date": _DATE, "date-time": _DATE}
-"""What llguidance's own patterns let through: the 29th of February of any year, and the year 0."""
+_SECOND = "[0-9]{2}:[0-9]{2}:[0-5]"
+_INNER = "[A-Za-z0-9-]"
+_LABEL = f"[A-Za-z0-9](?:{_INNER}{{0,2}}|{_INNER}(?:[A-Za-z0-9]{_INNER}|-[A-Za-z0-9]){_INNER}*)"
+_SHARPER: dict[str, Object] = {
+    "date": {"pattern": _DATE},
+    "date-time": {"pattern": _DATE, "allOf": [{"pattern": f"^.{{11}}{_SECOND}"}]},
+    "time": {"pattern": f"^{_SECOND}"},
+    "hostname": {"pattern": rf"^{_LABEL}(?:\.{_LABEL})*$", "maxLength": 253},
+}
+"""What llguidance's own patterns let through: the 29th of February of any year, the year 0, leap
+seconds at any time, names of hosts that are too long, and any text in the place of Punycode."""
+
+_LARGEST = 10**18
+"""llguidance has no patterns for larger bounds. Whoever gives them means: any number."""
+
+_BOUNDS = {"minimum": -1, "exclusiveMinimum": -1, "maximum": 1, "exclusiveMaximum": 1}
 
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 _NO_ESCAPED_CODES = {"json_allowed_escapes": 'nrbtf\\"'}
-
-Object = dict[str, Any]
 
 
 def why_not(schema: Any) -> str | None:
@@ -46,7 +62,10 @@ def why_not(schema: Any) -> str | None:
 
 
 def exact(schema: Any) -> tuple[Any, dict[str, Any]]:
-    """An equal schema, and the options of llguidance with which no answer breaks it.
+    """A schema of the same instances, and the options of llguidance with which no answer breaks it.
+
+    Some instances are left out that hardly anybody would write: numbers beyond a bound that
+    llguidance cannot compute with, leap seconds, names of hosts in Punycode.
 
     llguidance takes a key that is spelt with ``\\u`` for another than the same key spelt plainly:
     ``{"age": 1, "\\u0061ge": "x"}`` would pass where an age is an integer. The keys of a pattern
@@ -55,7 +74,9 @@ def exact(schema: Any) -> tuple[Any, dict[str, Any]]:
     holes = [one for one in _schemas(schema) if _is_open(one)]
     can_close = all(map(_is_plain, holes)) and not any(map(_patterns, _schemas(schema)))
     options = {} if can_close or not holes else _NO_ESCAPED_CODES
-    return _rewritten(schema, can_close=can_close), options
+    # A schema with a name of its own changes what a reference within it means.
+    root = None if any("$id" in one for one in _schemas(schema) if one is not schema) else schema
+    return _rewritten(schema, root, can_close=can_close), options
 
 
 def _is_open(schema: Object) -> bool:
@@ -86,19 +107,25 @@ def _has_control_names(schema: Object) -> bool:
     return any(map(_CONTROL.search, _names(schema)))
 
 
-def _rewritten(schema: Any, *, can_close: bool) -> Any:
+def _rewritten(schema: Any, root: Any, *, can_close: bool) -> Any:
+    def rewritten(part: Any) -> Any:
+        return _rewritten(part, root, can_close=can_close)
+
     if isinstance(schema, list):
-        return [_rewritten(one, can_close=can_close) for one in schema]
+        return list(map(rewritten, schema))
     if not isinstance(schema, dict):
         return schema
     result: Object = {}
     for key, value in schema.items():
         if key in _NAMED and isinstance(value, dict):
-            result[key] = {n: _rewritten(v, can_close=can_close) for n, v in value.items()}
+            result[key] = {name: rewritten(one) for name, one in value.items()}
         elif key in _INSTANCES:
             result[key] = value
         elif not _is_void(key, value):
-            result[key] = _rewritten(value, can_close=can_close)
+            result[key] = rewritten(value)
+    options = result.get("oneOf")
+    if root and isinstance(options, list) and "anyOf" not in result and are_apart(options, root):
+        result["anyOf"] = result.pop("oneOf")
     if can_close and _is_open(schema):
         result |= {"patternProperties": {"": True}, "additionalProperties": False}
     _sharpen(result)
@@ -112,9 +139,13 @@ def _is_void(key: str, value: Any) -> bool:
 
 
 def _sharpen(schema: Object) -> None:
-    pattern, others = _PATTERNS.get(str(schema.get("format"))), schema.get("allOf", [])
-    if pattern and isinstance(others, list):
-        schema["allOf"] = [*others, {"pattern": pattern}]
+    sharper, others = _SHARPER.get(str(schema.get("format"))), schema.get("allOf", [])
+    if sharper and isinstance(others, list):
+        schema["allOf"] = [*others, sharper]
+    for key, sign in _BOUNDS.items():
+        bound = schema.get(key)
+        if isinstance(bound, int | float) and sign * bound > _LARGEST:
+            schema[key] = sign * _LARGEST
     options = schema.get("oneOf")
     if isinstance(options, list) and any("$ref" in one for one in options if type(one) is dict):
         # With something beside it llguidance looks at what is referred to.
