@@ -38,6 +38,7 @@ COMMANDS = {
         ("CAMA_MODELS", "CAMA_MODEL_PATH", "CAMA_NUM_THREADS"),
     ),
     "cp": Entry("cp", "Copy a model", _CLIENT),
+    "doctor": Entry("doctor", "Look for damage in the model store, and mend it", ("CAMA_MODELS",)),
     "rm": Entry("rm", "Remove models", _CLIENT),
 }  # fmt: skip
 

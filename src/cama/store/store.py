@@ -1,5 +1,6 @@
 """The model store: Ollama's layout on disk, plain GGUF files where they are, and bundled models."""
 
+import builtins
 import hashlib
 import logging
 from collections.abc import Iterable
@@ -14,10 +15,13 @@ from cama.core.settings import Settings
 from cama.store.blobs import Blobs
 from cama.store.bundled import FOLDER as BUNDLED
 from cama.store.bundled import bundled, find_bundled
+from cama.store.examination import Progress, examine
 from cama.store.files import storing
+from cama.store.findings import Examination, Finding
 from cama.store.lock import locked
 from cama.store.manifest import LARGE, Manifest
 from cama.store.manifests import Manifests
+from cama.store.mending import mend
 from cama.store.models import Contents, StoredModel, read_contents, stored_model
 from cama.store.names import ModelName
 from cama.store.plain import find_file, is_explicit_path, open_file
@@ -153,6 +157,18 @@ class Store:
         with storing(self.root), self._locked():
             return prune(self.manifests, self.blobs)
 
+    def examine(
+        self, progress: Progress = lambda n_bytes: None, *, reads_blobs: bool = True
+    ) -> Examination:
+        """Look for what is damaged, missing or left over; changes nothing. Raises StoreError."""
+        with storing(self.root):
+            return examine(self.manifests, self.blobs, progress, reads_blobs=reads_blobs)
+
+    def mend(self, findings: Iterable[Finding]) -> builtins.list[Finding]:
+        """Mend what :meth:`examine` found; returns what is mended. Raises StoreError."""
+        with storing(self.root), self._locked():
+            return [*mend(self.manifests, self.blobs, self.root, findings)]
+
     def staging(self) -> Staging:
         """A context in which new blobs are collected for :meth:`publish` or :meth:`add_blobs`."""
         return Staging(self.blobs, self._locked)
@@ -236,8 +252,8 @@ class Store:
             return Manifest.from_bytes(self.manifests.read(name), str(path)).digests
         except FileNotFoundError:
             return frozenset()
-        except CamaError as error:
-            _log.warning("its blobs stay: %s", error.message)
+        except (CamaError, OSError) as error:
+            _log.warning("its blobs stay: %s", error)
             return frozenset()
 
     def _prune(self, digests: Iterable[str]) -> None:
