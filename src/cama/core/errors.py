@@ -16,6 +16,7 @@
     ├── ModelNotFound
     ├── InvalidModelFile        a file is damaged, hostile, or not GGUF at all
     ├── UnsupportedModel        a sound file that no engine here can run
+    ├── PluginConflict          two installed packages define the same architecture
     ├── StoreError              the model store cannot be read or written
     ├── QueueFull
     ├── ServerUnavailable       the client cannot reach a server
@@ -123,6 +124,12 @@ class InvalidModelFile(CamaError):
 
 class UnsupportedModel(CamaError):
     code = "unsupported_model"
+
+
+class PluginConflict(CamaError):
+    """``fields`` hold ``architecture``."""
+
+    code = "plugin_conflict"
 
 
 class StoreError(CamaError):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cama.core.errors import InvalidModelFile, UnsupportedModel
+from cama.core.errors import InvalidModelFile, LoadFailed, UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine
 
@@ -43,6 +43,17 @@ def _open(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> E
             if is_forced:
                 raise
             reason = error.message
+    try:
+        return _open_llama(path, load, reason, progress)
+    except LoadFailed as error:
+        if load.engine == "llama":
+            raise
+        raise LoadFailed(f"{error.message} (nor natively: {reason})", **error.fields) from error
+
+
+def _open_llama(
+    path: Path, load: LoadOptions, reason: str, progress: Callable[[float], None]
+) -> Engine:
     from cama.engine.llama.encoder import LlamaEncoder, only_embeds
     from cama.engine.llama.engine import LlamaEngine
 

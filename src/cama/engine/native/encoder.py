@@ -13,12 +13,17 @@ from cama.engine.embed_only import EmbedOnly
 from cama.engine.native.kvcache.layout import Window
 from cama.engine.native.kvcache.mask import fill_texts
 from cama.engine.native.kvcache.storage import NoCache
-from cama.engine.native.load import MappedWeights, bind, check_whole, open_file
+from cama.engine.native.load import (
+    MappedWeights,
+    bind,
+    check_whole,
+    open_file,
+    open_tokenizer,
+)
 from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import Encoder, OfPositions, Step
 from cama.engine.pooling import MAX_TEXTS, Text, batches, check_texts
 from cama.engine.threads import default_threads
-from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml import _abi, ops
 from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import Backend, Scheduler
@@ -123,7 +128,7 @@ class NativeEncoder(EmbedOnly):
             n_threads=n_threads,
             generates=False,
         )
-        self.tokenizer = LlamaTokenizer(file.path, file.vocabulary if file.is_translated else None)
+        self.tokenizer = open_tokenizer(file)
         self._closed = False
 
     @classmethod

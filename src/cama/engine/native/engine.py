@@ -18,14 +18,19 @@ from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
 from cama.engine.native.kvcache.layout import StateLayout
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
-from cama.engine.native.load import MappedWeights, bind, check_whole, open_file
+from cama.engine.native.load import (
+    MappedWeights,
+    bind,
+    check_whole,
+    open_file,
+    open_tokenizer,
+)
 from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import Decoder, Encoder
 from cama.engine.native.parts import equal_parts
 from cama.engine.plan_check import check_plan, check_sequence
 from cama.engine.pooling import check_texts
 from cama.engine.threads import default_threads
-from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import Backend, Scheduler
 
@@ -77,7 +82,7 @@ class NativeEngine:
         n_outputs = min(self.info.n_batch, max(1, load.n_parallel))
         n_seqs = 1 if self._keeps_states else 0
         self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs, n_seqs))
-        self.tokenizer = LlamaTokenizer(file.path, file.vocabulary if file.is_translated else None)
+        self.tokenizer = open_tokenizer(file)
         self.compute_seconds = 0.0
         self._closed = False
 

@@ -8,9 +8,10 @@ import numpy as np
 
 from cama.core.errors import InvalidModelFile, UnsupportedModel
 from cama.core.load import LoadOptions
-from cama.engine.native import models
+from cama.engine.native import models, plugins
 from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import BaseConfig, Decoder, Encoder
+from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml.backend import Buffer
 from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor
@@ -32,6 +33,15 @@ def open_file(path: Path, make: Callable[[ModelFile], _T], progress: Callable[[f
         raise
     progress(1.0)
     return made
+
+
+def open_tokenizer(file: ModelFile) -> LlamaTokenizer:
+    """The file's vocabulary, which libllama reads from a header that it understands."""
+    is_foreign = file.architecture in plugins.named()
+    if not is_foreign and not file.is_translated:
+        return LlamaTokenizer(file.path)
+    known = "llama" if is_foreign else file.architecture
+    return LlamaTokenizer(file.path, lambda: file.vocabulary(known))
 
 
 def check_whole(file: GGUFFile) -> None:

@@ -39,10 +39,11 @@ class ModelFile(GGUFFile):
         is_other = form.name != form.written
         return bool(is_cut) or is_other or any(key.startswith("tokenizer.") for key in values)
 
-    def vocabulary(self) -> Mapping[str, Writable]:
-        """The part of the header that makes a vocabulary."""
+    def vocabulary(self, architecture: str) -> Mapping[str, Writable]:
+        """The part of the header that makes a vocabulary, as that of another ``architecture``."""
         prefixes = ("general.", "tokenizer.")
-        return {key: self.typed(key) for key in self.metadata if key.startswith(prefixes)}
+        head = {key: self.typed(key) for key in self.metadata if key.startswith(prefixes)}
+        return head | {"general.architecture": architecture}
 
 
 def _keys(file: GGUFFile, form: Form) -> dict[str, str]:

@@ -3,7 +3,8 @@
 from importlib import import_module
 
 from cama.core.errors import UnsupportedModel
-from cama.engine.native.nn import Decoder, Encoder
+from cama.engine.native import plugins
+from cama.engine.native.plugins import Definition
 
 _DEFINITIONS = {
     "bert": "bert:Bert",
@@ -46,11 +47,18 @@ _DEFINITIONS = {
 }
 
 
-def find(architecture: str) -> type[Decoder] | type[Encoder]:
-    """The definition of an architecture. Raises UnsupportedModel when there is none."""
+def find(architecture: str) -> Definition:
+    """The definition of an architecture, ours or that of an installed package.
+
+    Raises UnsupportedModel when there is none, or when the package that has it is broken, and
+    PluginConflict when there are two.
+    """
+    plugin = plugins.find(architecture, is_ours=architecture in _DEFINITIONS)
+    if plugin is not None:
+        return plugin
     target = _DEFINITIONS.get(architecture)
     if target is None:
         raise UnsupportedModel(f"the native engine has no definition of {architecture!r}")
     module, name = target.split(":")
-    definition: type[Decoder] | type[Encoder] = getattr(import_module(f"{__name__}.{module}"), name)
+    definition: Definition = getattr(import_module(f"{__name__}.{module}"), name)
     return definition

@@ -1,0 +1,1 @@
+"""The architecture ``camel`` for Cama's native engine."""
