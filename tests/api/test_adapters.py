@@ -13,7 +13,9 @@ from tests.api.conftest import Create, write
 from tests.api.fakes import FakeRunner, FakeScheduler
 
 
-def write_lora(path: Path, *, seed: int = 0, architecture: str = "llama") -> Path:
+def write_lora(
+    path: Path, *, seed: int = 0, architecture: str = "llama", weight: str = "a"
+) -> Path:
     """The facts of an adapter; nothing here looks at its numbers."""
     facts: dict[str, Any] = {
         "general.type": "adapter",
@@ -22,8 +24,8 @@ def write_lora(path: Path, *, seed: int = 0, architecture: str = "llama") -> Pat
         "adapter.lora.alpha": F32(16.0),
     }
     tensors = [
-        TensorSource("a.weight.lora_a", GGMLType.F32, (32, 8), bytes([seed]) * 1024),
-        TensorSource("a.weight.lora_b", GGMLType.F32, (8, 16), bytes(512)),
+        TensorSource(f"{weight}.weight.lora_a", GGMLType.F32, (32, 8), bytes([seed]) * 1024),
+        TensorSource(f"{weight}.weight.lora_b", GGMLType.F32, (8, 16), bytes(512)),
     ]
     write_gguf(path, facts, tensors)
     return path
@@ -187,3 +189,17 @@ async def test_show_tells_of_adapters(api: httpx.AsyncClient, names: dict[str, A
     assert shown["adapters"][0]["parameter_count"] == 32 * 8 + 8 * 16
     assert f"ADAPTER {names['poet'].path}" in shown["modelfile"]
     assert "adapters" not in (await api.post("/api/show", json={"model": "chatty"})).json()
+
+
+async def test_adapters_of_experts_need_a_runner_that_takes_them(
+    api: httpx.AsyncClient,
+    scheduler: FakeScheduler,
+    names: dict[str, Adapter],
+    create: Create,
+    tmp_path: Path,
+) -> None:
+    write_lora(tmp_path / "experts.gguf", weight="blk.0.ffn_up_exps")
+    create("experts", "ADAPTER experts.gguf")
+    for name, expected in (("poet", False), ("experts", True)):
+        assert (await ask(api, model=name)).status_code == 200
+        assert scheduler.leases[-1][0].load.adapts_experts is expected

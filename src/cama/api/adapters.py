@@ -3,6 +3,8 @@
 import asyncio
 import math
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from cama.api.names import Wording, in_store, local_name
@@ -33,6 +35,17 @@ def refuse_adapters(body: ModelRequest, model: StoredModel) -> None:
     """Raise Unsupported where adapters are wanted and do not work."""
     if model.adapters if body.adapters is None else body.adapters:
         raise Unsupported("embeddings and scores are computed without adapters only")
+
+
+def change_experts(adapters: Adapters) -> bool:
+    """Whether any of them changes the weights of experts, which one engine only can do."""
+    return any(_changes_experts(adapter.path, adapter.digest) for adapter in adapters)
+
+
+@lru_cache(maxsize=256)
+def _changes_experts(path: Path, digest: str) -> bool:
+    with GGUFFile.open(path) as file:
+        return any("_exps." in name for name in file.tensors)
 
 
 def adapter_facts(adapter: Adapter) -> dict[str, Any]:

@@ -210,7 +210,7 @@ class Job:
         return Options.merge({**self.body.defaults, **self.model.params}, self.body.options)
 
     async def _spec(self, options: Options) -> ModelSpec:
-        return await model_spec(self.services, self.model, options)
+        return await model_spec(self.services, self.model, options, self.adapters)
 
     def _generations(
         self, options: Options, prompts: Sequence[Prompt], runner: Runner

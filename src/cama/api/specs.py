@@ -1,18 +1,27 @@
 """From a model and the options of a request to what the scheduler loads."""
 
 import asyncio
+from dataclasses import replace
 
+from cama.api.adapters import change_experts
 from cama.api.names import local_name
 from cama.api.services import Services
 from cama.core.errors import CamaError, InvalidOption
+from cama.core.generation import Adapters
 from cama.core.load import Draft
 from cama.core.model import ModelSpec
 from cama.store.models import StoredModel
 from cama.wire.options import Options
 
 
-async def model_spec(services: Services, model: StoredModel, options: Options) -> ModelSpec:
-    """How to load ``model``. Raises InvalidOption when there is no such draft model."""
+async def model_spec(
+    services: Services, model: StoredModel, options: Options, adapters: Adapters = ()
+) -> ModelSpec:
+    """How to load ``model`` for a request with ``adapters``.
+
+    Raises InvalidOption when there is no such draft model, and the errors of adapters' files.
+    """
+    adapts_experts = bool(adapters) and await asyncio.to_thread(change_experts, adapters)
     guesses = await _draft_model(services, options.draft_model)
     draft = Draft(path=guesses.path, digest=guesses.digest) if guesses else None
     return ModelSpec(
@@ -20,7 +29,7 @@ async def model_spec(services: Services, model: StoredModel, options: Options) -
         path=model.path,
         digest=model.digest,
         weights_bytes=model.size + (guesses.size if guesses else 0),
-        load=options.load(services.settings, draft),
+        load=replace(options.load(services.settings, draft), adapts_experts=adapts_experts),
     )
 
 

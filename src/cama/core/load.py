@@ -30,6 +30,7 @@ class LoadOptions:
 
     ``n_ctx`` is the limit of one request, in tokens; ``n_cells`` the size of the pool of KV cells
     that all requests share (0: two full contexts); ``n_parallel`` is how many may run at once.
+    ``adapts_experts``: requests will have adapters that change the weights of experts.
     """
 
     n_ctx: int = 0
@@ -42,10 +43,11 @@ class LoadOptions:
     use_mmap: bool = True
     engine: EngineChoice = "auto"
     draft: Draft | None = None
+    adapts_experts: bool = False
 
     def for_draft(self) -> "LoadOptions":
         """How the draft model is loaded: for the same texts."""
-        return replace(self, draft=None)
+        return replace(self, draft=None, adapts_experts=False)
 
     def context_for(self, n_ctx_train: int) -> int:
         """Context length of one request for a model trained on ``n_ctx_train`` tokens."""

@@ -29,6 +29,8 @@ DRAFT = Draft(path=Path("/d"), digest="0")
         ({}, {"engine": "fake"}),
         ({"draft": DRAFT}, {}),
         ({"draft": DRAFT}, {"draft": DRAFT}),
+        ({"adapts_experts": True}, {}),
+        ({"adapts_experts": True}, {"adapts_experts": True}),
     ],
 )
 def test_loaded_options_serve(loaded: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -39,6 +41,7 @@ def test_loaded_options_serve(loaded: dict[str, Any], wanted: dict[str, Any]) ->
     ("loaded", "wanted"),
     [
         ({}, {"draft": DRAFT}),
+        ({}, {"adapts_experts": True}),
         ({"draft": Draft(path=Path("/e"), digest="1")}, {"draft": DRAFT}),
         ({}, {"n_ctx": 2048}),
         ({"n_ctx": 2048}, {}),
@@ -54,3 +57,8 @@ def test_loaded_options_serve(loaded: dict[str, Any], wanted: dict[str, Any]) ->
 )
 def test_loaded_options_do_not_serve(loaded: dict[str, Any], wanted: dict[str, Any]) -> None:
     assert not serves(LoadOptions(**loaded), TRAINED, LoadOptions(**wanted))
+
+
+def test_libllama_serves_adapters_of_experts() -> None:
+    loaded, wanted = LoadOptions(), LoadOptions(adapts_experts=True)
+    assert serves(loaded, info(n_ctx_train=8192, engine="llama"), wanted)

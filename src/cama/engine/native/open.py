@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from cama.core.errors import UnsupportedModel
 from cama.core.load import LoadOptions
 from cama.engine.native import models
 from cama.engine.native.encoder import NativeEncoder
@@ -16,6 +17,8 @@ def open_native(
     path: Path, load: LoadOptions, reason: str, progress: Callable[[float], None]
 ) -> NativeEngine | NativeEncoder:
     """Raises UnsupportedModel where libllama has to run the model, InvalidModelFile."""
+    if load.adapts_experts:
+        raise UnsupportedModel("an adapter changes experts, which the native engine does not")
 
     def make(file: ModelFile) -> NativeEngine | NativeEncoder:
         is_encoder = issubclass(models.find(file.architecture), Encoder)
