@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from cama.api.adapters import adapter_facts
-from cama.api.facts import Facts
 from cama.api.services import Loaded
 from cama.api.templates import capability_names, template_text
 from cama.core.errors import InvalidModelFile
 from cama.gguf import GGUFFile
 from cama.modelfile.writer import write_modelfile
+from cama.store.facts import Facts
 from cama.store.models import StoredModel
 from cama.wire.encode import go_literal, local_timestamp, without_empty
 from cama.wire.requests import ShowRequest

@@ -10,7 +10,6 @@ from typing import Any
 
 from cama.api.adapters import adapters_of
 from cama.api.answering import Answering
-from cama.api.facts import Facts, read_facts
 from cama.api.merging import merged
 from cama.api.names import Wording, find
 from cama.api.prompts import Prompt, count_tokens
@@ -22,6 +21,7 @@ from cama.core.errors import InvalidRequest, RunnerError, Unsupported
 from cama.core.generation import Adapters, Chunk, Finish, Generation, Logprob, choices
 from cama.core.model import ModelSpec
 from cama.runner.handle import Runner
+from cama.store.facts import Facts, read_facts
 from cama.store.models import StoredModel
 from cama.templates.answers.formats import AnswerFormat
 from cama.templates.prompt import Template
@@ -83,7 +83,7 @@ class Job:
 
     def require(self, verb: str) -> None:
         """Raise Unsupported when the model cannot ``verb``."""
-        if self.facts.is_embedding:
+        if self.facts.pools:
             raise Unsupported(f'"{self.body.model}" does not support {verb}')
         self.answering.check(self.body.model, self.model)
 

@@ -4,10 +4,10 @@ import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from cama.api.facts import Facts
 from cama.api.names import full_name
 from cama.core.errors import InvalidTemplate, Unsupported
 from cama.runner.protocol import RunnerInfo
+from cama.store.facts import Facts
 from cama.store.models import StoredModel
 from cama.templates.answers.formats import AnswerFormat
 from cama.templates.capabilities import Capabilities, Language, answers_of, capabilities
@@ -122,7 +122,7 @@ def inserting_template(model: StoredModel, facts: Facts, own: str) -> OllamaTemp
 
 def capability_names(model: StoredModel, facts: Facts) -> list[str]:
     """What the model can do, in the words of the API."""
-    if facts.is_embedding:
+    if facts.pools:
         return ["embedding"]
     return ["completion", *choose(model, facts).can.names]
 

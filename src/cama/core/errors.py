@@ -17,6 +17,9 @@
     ├── InvalidModelFile        a file is damaged, hostile, or not GGUF at all
     ├── UnsupportedModel        a sound file that no engine here can run
     ├── PluginConflict          two installed packages define the same architecture
+
+
+    ├── NotEnoughMemory         a model that is larger than what this machine has free
     ├── StoreError              the model store cannot be read or written
     ├── QueueFull
     ├── ServerUnavailable       the client cannot reach a server
@@ -130,6 +133,12 @@ class PluginConflict(CamaError):
     """``fields`` hold ``architecture``."""
 
     code = "plugin_conflict"
+
+
+class NotEnoughMemory(CamaError):
+    """``fields`` hold ``needed`` and ``available``, in bytes."""
+
+    code = "not_enough_memory"
 
 
 class StoreError(CamaError):

@@ -12,13 +12,14 @@ class ModelSpec:
 
     ``key`` is the path of the weights (several names of one file share it); ``name`` the canonical
     short name and ``digest`` the hexadecimal digest, for display; ``weights_bytes`` the size of the
-    file and of its draft model's.
+    file and of its draft model's; ``memory_bytes`` what a runner is expected to take in all.
     """
 
     name: str
     path: Path
     digest: str
     weights_bytes: int
+    memory_bytes: int = 0
     load: LoadOptions = field(default_factory=LoadOptions)
 
     @property

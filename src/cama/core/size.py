@@ -15,3 +15,8 @@ def parse_size(text: str) -> int:
         raise InvalidOption("must be a size such as 8GB or 512MiB")
     unit: int = (1024 if found[3] else 1000) ** _POWERS[found[2].lower()]
     return round(float(found[1]) * unit)
+
+
+def gibibytes(n_bytes: int) -> str:
+    """``1.5 GiB``, as Ollama writes amounts of memory."""
+    return f"{n_bytes / 2**30:.1f} GiB"

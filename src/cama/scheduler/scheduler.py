@@ -9,19 +9,31 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from cama.core.errors import QueueFull, RunnerError, ServerUnavailable
+from cama.core.errors import NotEnoughMemory, QueueFull, RunnerError, ServerUnavailable
 from cama.core.model import ModelSpec
 from cama.core.priority import Ageing, Priority, in_turn
 from cama.core.settings import Settings
+from cama.core.size import gibibytes
 from cama.runner.handle import Runner, start_runner
 from cama.scheduler.failures import LoadFailures
-from cama.scheduler.placement import Evict, Limits, Load, Reload, Use, Wait, decide
+from cama.scheduler.host import HostMemory, host_memory
+from cama.scheduler.placement import (
+    Claims,
+    Evict,
+    Limits,
+    Load,
+    Refuse,
+    Reload,
+    Use,
+    Wait,
+    decide,
+)  # fmt: skip
 from cama.scheduler.table import LoadedModel, Row, Ticket
 
 log = logging.getLogger(__name__)
@@ -49,11 +61,12 @@ class Scheduler:
         *,
         start: RunnerStarter = start_runner,
         clock: Callable[[], float] = time.monotonic,
+        memory: Callable[[], HostMemory] = host_memory,
     ) -> None:
         self._settings = settings
         self._start = start
         self._clock = clock
-        self._limits = Limits.of(settings.max_loaded_models)
+        self._memory = memory
         self._failures = LoadFailures(clock)
         self._rows: dict[str, Row] = {}
         self._queue: dict[Ticket, None] = {}  # in order of arrival
@@ -186,25 +199,34 @@ class Scheduler:
 
     def _serve_queue(self) -> None:
         promised: set[str] = set()  # rows that an earlier request awaits to become idle
-        waiting: set[str] = set()  # models that an earlier request awaits
+        waiting: dict[str, ModelSpec] = {}  # models that an earlier request awaits
         self._ageing.promote(self._queue, self._clock())
+        memory: HostMemory | None = None
         for ticket in in_turn(self._queue):
             key = ticket.spec.key
             if key in waiting or self._is_refused(ticket):
                 continue
             residents = [row.resident(leaving=k in promised) for k, row in self._rows.items()]
-            claims = len(waiting - self._rows.keys())
-            match decide(residents, ticket.spec, self._limits, claims):
+            memory = memory or self._memory()
+            limits = Limits.of(self._settings.max_loaded_models, memory)
+            match decide(residents, ticket.spec, limits, self._claims(waiting)):
                 case Use(key):
                     self._join(ticket, self._rows[key])
                 case Load():
                     self._load(ticket)
                 case Evict(victim) | Reload(victim):
                     promised.add(victim)
-                    waiting.add(key)
+                    waiting[key] = ticket.spec
                     self._close_if_idle(self._rows[victim], "another model needs its place")
                 case Wait():
-                    waiting.add(key)
+                    waiting[key] = ticket.spec
+                case Refuse(needed, available):
+                    self._refuse([ticket], _too_large(needed, available))
+
+    def _claims(self, waiting: Mapping[str, ModelSpec]) -> Claims:
+        """What is to become free for models that are awaited and have no row yet."""
+        specs = [spec for key, spec in waiting.items() if key not in self._rows]
+        return Claims(len(specs), sum(spec.memory_bytes for spec in specs))
 
     def _is_refused(self, ticket: Ticket) -> bool:
         if ticket.spec.key in self._rows:
@@ -263,7 +285,13 @@ class Scheduler:
         self.tick()
 
     def _admit(self, row: Row, runner: Runner, tickets: Iterable[Ticket]) -> None:
-        log.info("loaded %s in process %d", row.spec.name, runner.pid)
+        log.info(
+            "loaded %s in process %d: %s of the %s planned are in memory",
+            *(row.spec.name, runner.pid, gibibytes(runner.info.rss_bytes)),
+            gibibytes(row.spec.memory_bytes),
+        )
+        if 0 < row.spec.memory_bytes < runner.info.rss_bytes:
+            log.warning("%s takes more memory than planned", row.spec.name)
         self._failures.forget(row.spec)
         row.runner = runner
         row.last_used = self._clock()
@@ -316,3 +344,12 @@ class Scheduler:
         if deadline is not None and deadline < math.inf:
             delay = min(max(deadline - self._clock(), 0.0), MAX_SLEEP_SECONDS)
             self._timer = asyncio.get_running_loop().call_later(delay, self.tick)
+
+
+def _too_large(needed: int, available: int) -> NotEnoughMemory:
+    return NotEnoughMemory(
+        f"model requires more system memory ({gibibytes(needed)}) "
+        f"than is available ({gibibytes(available)})",
+        needed=needed,
+        available=available,
+    )

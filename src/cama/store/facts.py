@@ -11,6 +11,7 @@ from typing import Final, Literal
 from cama.core.errors import InvalidModelFile, ModelNotFound
 from cama.gguf import GGUFFile
 from cama.store.files import storing
+from cama.store.shape import Shape, read_shape
 
 Kind = Literal["model", "adapter", "projector"]
 
@@ -30,7 +31,8 @@ class Facts:
     """What a file is for, and what is shown to users: ``8.0B``, ``Q4_K_M``.
 
     ``sampling`` has the parameters that the model's makers recommend, ``chat_template`` their
-    Jinja template, if there is one.
+    Jinja template, if there is one. ``pools`` says that the file embeds texts; ``sees`` and
+    ``hears`` that it takes images and sound. ``shape`` is what running it takes.
     """
 
     kind: Kind
@@ -38,7 +40,11 @@ class Facts:
     parameter_size: str
     quantization: str
     sampling: Mapping[str, int | float]
-    chat_template: str
+    chat_template: str | None
+    pools: bool
+    sees: bool
+    hears: bool
+    shape: Shape
 
     @property
     def noun(self) -> str:
@@ -73,14 +79,18 @@ def parameter_size(count: int) -> str:
 @lru_cache(maxsize=256)
 def _read(path: Path, inode: int, size: int, mtime_ns: int) -> Facts:
     with GGUFFile.open(path) as gguf:
-        template = gguf.get("tokenizer.chat_template")
+        template, prefix = gguf.get("tokenizer.chat_template"), gguf.architecture
         return Facts(
             kind=_kind(gguf),
             architecture=gguf.architecture,
             parameter_size=parameter_size(gguf.parameter_count),
             quantization=gguf.file_type_name,
             sampling=MappingProxyType(_sampling(gguf, path)),
-            chat_template=template if isinstance(template, str) else "",
+            chat_template=template if isinstance(template, str) and template.strip() else None,
+            pools=f"{prefix}.pooling_type" in gguf.metadata,
+            sees=f"{prefix}.vision.block_count" in gguf.metadata,
+            hears=f"{prefix}.audio.block_count" in gguf.metadata,
+            shape=read_shape(gguf),
         )
 
 

@@ -9,6 +9,7 @@ from cama.core.model import ModelSpec
 from cama.core.priority import Priority
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
+from cama.scheduler.host import HostMemory
 from cama.scheduler.scheduler import Scheduler
 from tests.unit.scheduler.fakes import Clock, FakeStarter, settle
 
@@ -17,11 +18,13 @@ class World:
     def __init__(self, **settings: float) -> None:
         self.clock = Clock()
         self.starter = FakeStarter()
+        self.memory = HostMemory(total=2**40, available=2**40)
         values = {"keep_alive": 300.0, "max_loaded_models": 2, "max_queue": 100, **settings}
         self.scheduler = Scheduler(
             Settings(**values),  # type: ignore[arg-type]
             start=self.starter,
             clock=self.clock,
+            memory=lambda: self.memory,
         )
         # The event loop itself holds tasks weakly: one that nobody else knows may vanish
         self._requests: list[Request] = []

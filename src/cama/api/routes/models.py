@@ -8,11 +8,11 @@ from starlette.responses import Response
 
 from cama.api.body import read
 from cama.api.describe import running, shown, tag
-from cama.api.facts import read_facts
 from cama.api.names import COPY, DELETE, SHOW, find, in_store, local_name
 from cama.api.problems import JSON
 from cama.api.services import Loaded, Services, services
 from cama.core.errors import CamaError, InvalidModelName
+from cama.store.facts import read_facts
 from cama.store.models import StoredModel
 from cama.store.names import ModelName
 from cama.wire.encode import encode

@@ -1,0 +1,48 @@
+"""How much memory this machine, or the control group we are in, has left."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMemory:
+    """In bytes. ``available`` is what a process could get without anything being swapped out."""
+
+    total: int
+    available: int
+    swap: int = 0
+
+
+def host_memory(cgroup: Path = _CGROUP) -> HostMemory:
+    """What is free now; the limit of a control group (v2) counts where it is lower."""
+    machine, swap = psutil.virtual_memory(), psutil.swap_memory()
+    total, available = int(machine.total), int(machine.available)
+    limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
+    if limit is not None and used is not None and limit < total:
+        # Pages of files that are only kept because there was room go when they are needed.
+        kept = _statistic(cgroup / "memory.stat", "inactive_file")
+        total, available = limit, min(available, max(0, limit - used + kept))
+        return HostMemory(total=total, available=available)
+    return HostMemory(total=total, available=available, swap=int(swap.free))
+
+
+def _number(path: Path) -> int | None:
+    """None where there is no such file, and for ``max``."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isdecimal() else None
+
+
+def _statistic(path: Path, name: str) -> int:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    values = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    return int(values.get(name, "0"))
