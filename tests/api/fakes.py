@@ -105,6 +105,9 @@ class FakeRunner:
             errors="replace"
         )
 
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        return [BOS.encode() if token == BOS_ID else bytes([token - 2]) for token in tokens]
+
     async def close(self) -> None:
         self.alive = False
 

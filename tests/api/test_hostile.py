@@ -62,6 +62,13 @@ BODIES: dict[str, dict[str, Any]] = {
     "/api/embed": MODEL | {"input": ["a"], "truncate": True, "dimensions": 1},
     "/api/embeddings": MODEL | {"prompt": "a"},
     "/api/rerank": MODEL | {"query": "q", "documents": ["a"], "top_n": 1},
+    "/api/tokenize": MODEL | {
+        "text": "a", "add_special": True, "parse_special": True, "with_pieces": True,
+    },
+    "/api/detokenize": MODEL | {"tokens": [99]},
+    "/api/plan": MODEL | {
+        "parallel": 1, "cache_type": "f16", "memory": "8GB", "devices": [{"name": "G", "free": 9}],
+    },
     "/api/show": {"model": "chatty", "verbose": True, "system": "", "options": {"seed": 1}},
     "/api/copy": {"source": "chatty", "destination": "other"},
     "/api/delete": {"model": "nobody", "name": "nobody"},

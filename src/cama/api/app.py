@@ -28,7 +28,9 @@ from cama.api.routes.openai.models import model, models
 from cama.api.routes.openai.responses import create as create_response
 from cama.api.routes.openai.responses import delete as delete_response
 from cama.api.routes.openai.responses import get as get_response
+from cama.api.routes.plan import plan
 from cama.api.routes.system import root, status, unavailable, version
+from cama.api.routes.tokens import detokenize, tokenize
 from cama.api.services import Scheduler, Services
 from cama.core.settings import Settings
 from cama.store.store import Store
@@ -46,6 +48,9 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/embed", ("POST",), embed),
     ("/api/embeddings", ("POST",), embeddings),
     ("/api/rerank", ("POST",), rerank),
+    ("/api/tokenize", ("POST",), tokenize),
+    ("/api/detokenize", ("POST",), detokenize),
+    ("/api/plan", ("POST",), plan),
     ("/api/tags", _READ, tags),
     ("/api/ps", ("GET",), ps),
     ("/api/show", ("POST",), show),

@@ -1,7 +1,7 @@
 """What the handlers work with, and the part of the scheduler that they see."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -16,6 +16,7 @@ from cama.core.priority import Priority
 from cama.core.settings import Settings
 from cama.runner.handle import Runner
 from cama.runner.protocol import RunnerInfo
+from cama.scheduler.host import HostMemory, host_memory
 from cama.store.store import Store
 
 
@@ -51,7 +52,8 @@ class Scheduler(Protocol):
 class Services:
     """``stopping`` is set when answers that still run must end; ``caller`` is who asks.
 
-    ``responses`` are those of OpenAI's API that a later request may name.
+    ``responses`` are those of OpenAI's API that a later request may name; ``memory`` tells what is
+    free.
     """
 
     settings: Settings
@@ -60,6 +62,7 @@ class Services:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     caller: ApiKey = ANYBODY
     responses: Responses = field(default_factory=Responses)
+    memory: Callable[[], HostMemory] = host_memory
 
     def priority(self, asked: Priority) -> Priority:
         """That of a request: it can have no more than its caller."""

@@ -2,14 +2,17 @@
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 from cama.api.adapters import change_experts
 from cama.api.names import local_name
 from cama.api.services import Services
 from cama.core.errors import CamaError, InvalidOption
 from cama.core.generation import Adapters
-from cama.core.load import Draft
+from cama.core.load import Draft, LoadOptions
 from cama.core.model import ModelSpec
+from cama.scheduler.plan import Model, required
+from cama.store.facts import read_facts
 from cama.store.models import StoredModel
 from cama.wire.options import Options
 
@@ -24,13 +27,29 @@ async def model_spec(
     adapts_experts = bool(adapters) and await asyncio.to_thread(change_experts, adapters)
     guesses = await _draft_model(services, options.draft_model)
     draft = Draft(path=guesses.path, digest=guesses.digest) if guesses else None
+    load = replace(options.load(services.settings, draft), adapts_experts=adapts_experts)
     return ModelSpec(
         name=model.name,
         path=model.path,
         digest=model.digest,
         weights_bytes=model.size + (guesses.size if guesses else 0),
-        load=replace(options.load(services.settings, draft), adapts_experts=adapts_experts),
+        memory_bytes=await asyncio.to_thread(_memory_bytes, model, load),
+        load=load,
     )
+
+
+def planned(path: Path, load: LoadOptions) -> tuple[Model, Model | None]:
+    """The model at ``path`` and its draft model, as the planner of memory sees them."""
+    draft = _sized(load.draft.path, load.for_draft()) if load.draft else None
+    return _sized(path, load), draft
+
+
+def _sized(path: Path, load: LoadOptions) -> Model:
+    return Model(path=str(path), shape=read_facts(path).shape, load=load)
+
+
+def _memory_bytes(model: StoredModel, load: LoadOptions) -> int:
+    return required(*planned(model.path, load))
 
 
 async def _draft_model(services: Services, name: str) -> StoredModel | None:

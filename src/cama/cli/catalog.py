@@ -28,6 +28,7 @@ COMMANDS = {
     ),
     "create": Entry("create", "Create a model from a Modelfile", _CLIENT),
     "show": Entry("show", "Show what is known of a model", _CLIENT),
+    "plan": Entry("plan", "Show what memory a model would take", _CLIENT),
     "run": Entry("run", "Run a model", (*_CLIENT, "CAMA_HOME")),
     "stop": Entry("stop", "Unload a model that is running", _SERVER),
     "list": Entry("list", "List models", _CLIENT),

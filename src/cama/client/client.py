@@ -50,6 +50,10 @@ class Client:
         body = {"model": model, "verbose": verbose}
         return decode(self._transport.request("POST", "/api/show", body))
 
+    def plan(self, body: Mapping[str, Any]) -> JSON:
+        """What a model would take of the server's memory."""
+        return decode(self._transport.request("POST", "/api/plan", body))
+
     def generate(self, body: Mapping[str, Any]) -> Events:
         """The events of a completion; closing the iterator cancels it."""
         return self._transport.stream("/api/generate", body)

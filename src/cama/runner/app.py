@@ -86,6 +86,8 @@ class App:
                 await _answer(send, 200, await self._tokenize(await _body(receive)))
             case "POST", "/detokenize":
                 await _answer(send, 200, self._detokenize(await _body(receive)))
+            case "POST", "/pieces":
+                await _answer(send, 200, self._pieces(await _body(receive)))
             case _:
                 await _refuse(send, 404, InvalidRequest(f"no such endpoint: {method} {path}"))
 
@@ -116,6 +118,15 @@ class App:
                 _check(tokens, ready)
                 return {"text": ready.engine.tokenizer.decode(tokens)}
         raise InvalidRequest("detokenize needs tokens")
+
+    def _pieces(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        ready = self._engine.ready
+        match body:
+            case {"tokens": list(tokens)}:
+                _check(tokens, ready)
+                piece = ready.engine.tokenizer.piece
+                return {"pieces": [piece(token).decode("latin-1") for token in tokens]}
+        raise InvalidRequest("pieces needs tokens")
 
     async def _embed(self, body: Mapping[str, Any], receive: Receive, send: Send) -> None:
         wanted = _parsed(embedding_from_json, body)

@@ -65,6 +65,9 @@ class Runner(Protocol):
 
     async def detokenize(self, tokens: Sequence[int]) -> str: ...
 
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        """What each token adds to a text: perhaps part of a character."""
+
     async def close(self) -> None:
         """End the process and reap it; bounded in time. A second call does no harm."""
 
@@ -114,6 +117,10 @@ class ChildRunner:
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         return str((await self._call("/detokenize", {"tokens": list(tokens)}))["text"])
+
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        answer = await self._call("/pieces", {"tokens": list(tokens)})
+        return [str(piece).encode("latin-1") for piece in answer["pieces"]]
 
     async def close(self) -> None:
         self._closed = True

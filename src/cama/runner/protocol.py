@@ -7,6 +7,7 @@
     POST /rank        Ranking -> Ranked
     POST /tokenize    {"text", "add_special", "parse_special"} -> {"tokens": [...]}
     POST /detokenize  {"tokens"} -> {"text"}
+    POST /pieces      {"tokens"} -> {"pieces": [...]}, bytes as Latin-1
 
 Every request carries the runner's secret in the header ``SECRET_HEADER``; without it the answer is
 403. A refused request is status 400 to 503 with ``{"error": CamaError.to_dict()}``.

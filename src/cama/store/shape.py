@@ -20,6 +20,9 @@ _PERIODS: Final = {
 """Of so many layers the last sees every token, where the file does not say; else all have one."""
 
 _CHUNKS: Final = {"llama4": 8192}
+_ENCODERS: Final = {"gemma-embedding"}
+"""Those that read a text both ways and whose files do not say so."""
+
 _GEMMA3N_OWN: Final = 20
 """Layers of Gemma 3n that have a cache of their own: its files have no key for it."""
 
@@ -146,7 +149,7 @@ class _Reader:
 
     @property
     def _is_causal(self) -> bool:
-        return self._get("attention.causal") is not False
+        return self._architecture not in _ENCODERS and self._get("attention.causal") is not False
 
     def _state(self, i: int) -> int:
         """As both engines keep them: the last inputs of a convolution, and the state itself."""

@@ -78,7 +78,8 @@ class ModelRequest:
     adapters: tuple[AdapterChoice, ...] | None = None
 
 
-def _model_request(body: Fields) -> dict[str, Any]:
+def model_fields(body: Fields) -> dict[str, Any]:
+    """The fields of a :class:`ModelRequest`."""
     return {
         "model": body.text("model").strip(),
         "keep_alive": _keep_alive(body),
@@ -119,7 +120,7 @@ class Common(ModelRequest):
 
 def _common(body: Fields) -> dict[str, Any]:
     return {
-        **_model_request(body),
+        **model_fields(body),
         "stream": body.flag("stream", default=True),
         "format": read_form(body.any("format"), body.any("grammar")),
         "think": _think(body.any("think")),
@@ -195,7 +196,7 @@ class EmbedRequest(ModelRequest):
     @classmethod
     def read(cls, body: Fields) -> Self:
         return cls(
-            **_model_request(body),
+            **model_fields(body),
             input=_input(body.any("input")),
             truncate=body.flag("truncate", default=True),
             dimensions=body.integer("dimensions"),
@@ -211,7 +212,7 @@ class EmbeddingsRequest(ModelRequest):
     @classmethod
     def read(cls, body: Fields) -> Self:
         return cls(
-            **_model_request(body),
+            **model_fields(body),
             prompt=body.text("prompt"),
         )
 
@@ -232,7 +233,7 @@ class RerankRequest(ModelRequest):
         if not all(isinstance(document, str) for document in documents):
             raise InvalidRequest("documents must be an array of strings")
         return cls(
-            **_model_request(body),
+            **model_fields(body),
             query=body.text("query"),
             documents=tuple(documents),
             top_n=body.integer("top_n"),

@@ -76,6 +76,9 @@ class FakeRunner:
     async def detokenize(self, tokens: Sequence[int]) -> str:
         raise NotImplementedError
 
+    async def pieces(self, tokens: Sequence[int]) -> list[bytes]:
+        raise NotImplementedError
+
     async def close(self) -> None:
         self.alive = False
         await self.closable.wait()

@@ -1,0 +1,89 @@
+"""What is planned from a file's header is what the engines allocate for it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cama.core.load import CacheType, LoadOptions
+from cama.gguf import GGUFFile
+from cama.scheduler.memory import Need, need
+from cama.store.facts import read_facts
+from cama.store.shape import read_shape
+from tests.models.toys import NATIVE
+
+pytestmark = pytest.mark.native
+
+LOAD = LoadOptions(n_ctx=256, n_batch=128, n_cells=512, n_parallel=4, n_threads=1, engine="native")
+
+
+def kinds(found: Need) -> dict[str, int]:
+    return {item.kind: item.n_bytes for item in found.items}
+
+
+@pytest.mark.parametrize("cache_type", ["f16", "f32"])
+@pytest.mark.parametrize("name", sorted(NATIVE))
+def test_need_of_a_toy_is_what_the_native_engine_takes(
+    name: str, cache_type: CacheType, shared_data: Path
+) -> None:
+    from cama.engine.native.engine import NativeEngine
+    from cama.ggml.library import ggml
+
+    load = replace(LOAD, cache_type=cache_type)
+    path = shared_data / "toy" / f"{name}.gguf"
+    found = kinds(need(read_facts(path).shape, load))
+    engine = NativeEngine.open(path, load, "", lambda fraction: None)
+    try:
+        storage = engine._storage
+        cells = sum(found.get(kind, 0) for kind in ("full", "window", "mla"))
+        assert cells == storage.cell_bytes * engine.info.n_cells
+        # one slot more than the native engine has, for libllama's copies
+        assert found.get("states", 0) == storage.state_bytes * (engine.info.n_seq_max + 1) * (
+            storage.state_bytes > 0
+        )
+        compute = ggml().ggml_backend_sched_get_buffer_size(
+            engine._scheduler.address, engine._backend.address
+        )
+        assert 0.9 * compute <= found["compute"] <= 1.7 * compute + 2**16
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("file_type", ["F16", "Q4_K_M"])
+def test_need_counts_every_byte_of_the_weights_once(
+    file_type: str, tiny_model: Callable[..., Path]
+) -> None:
+    path = tiny_model("qwen3", file_type)
+    with GGUFFile.open(path) as file:
+        shape = read_shape(file)
+        assert shape.weights_bytes == sum(tensor.n_bytes for tensor in file.tensors.values())
+    assert shape.input_bytes
+    assert len(shape.layers) == 2
+    assert all(layer.weights_bytes for layer in shape.layers)
+    assert kinds(need(shape, LOAD))["weights"] == shape.weights_bytes
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("llama", {"full"}),
+        ("gemma3", {"full", "window"}),
+        ("gpt-oss", {"full", "window"}),
+        ("llama4", {"full", "window"}),
+        ("deepseek2-mla", {"mla"}),
+        ("deepseek2-legacy", {"full"}),
+        ("lfm2", {"full", "states"}),
+        ("nemotron_h", {"full", "states"}),
+        ("qwen3next", {"full", "states"}),
+    ],
+)
+def test_need_tells_kinds_of_caches_apart(name: str, expected: set[str], shared_data: Path) -> None:
+    found = kinds(need(read_facts(shared_data / "toy" / f"{name}.gguf").shape, LOAD))
+    assert found.keys() & {"full", "window", "mla", "states"} == expected
+
+
+@pytest.mark.parametrize("name", ["bert", "nomic-bert", "gemma-embedding"])
+def test_need_of_an_encoder_has_no_cache(name: str, shared_data: Path) -> None:
+    found = kinds(need(read_facts(shared_data / "toy" / f"{name}.gguf").shape, LOAD))
+    assert found.keys() == {"weights", "compute", "process"}
