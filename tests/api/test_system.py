@@ -49,9 +49,6 @@ async def test_a_wrong_method_is_a_405(api: httpx.AsyncClient, method: str, path
     [
         ("POST", "/api/pull"),
         ("POST", "/api/push"),
-        ("POST", "/api/create"),
-        ("POST", "/api/blobs/sha256:00"),
-        ("HEAD", "/api/blobs/sha256:00"),
     ],
 )
 async def test_a_route_that_is_not_there_yet_says_so(

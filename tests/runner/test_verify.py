@@ -9,10 +9,8 @@ import pytest
 
 from cama.cli.main import execute
 from cama.core.comparison import LogitComparison, VectorComparison
-from cama.core.errors import EngineError, InvalidRequest, LoadFailed, RunnerCrashed
-from cama.core.load import LoadOptions
+from cama.core.errors import EngineError, InvalidRequest, LoadFailed
 from cama.engine.verification.compare import compare
-from cama.runner.job import run_job
 from cama.runner.verify import verify
 from tests.rewriting import rewrite
 
@@ -118,10 +116,3 @@ def test_wrong_flags_are_refused_before_anything_is_loaded(
 def test_a_text_without_words_is_refused(tiny_model: Callable[..., Path]) -> None:
     with pytest.raises(InvalidRequest, match="at least two tokens"):
         verify(tiny_model(), "", limit=10)
-
-
-def test_a_child_that_ends_without_an_answer_is_a_crash() -> None:
-    with pytest.raises(RunnerCrashed, match=r"exit status 1 .*No module named"):
-        run_job("cama.runner.no_such_job", {}, LoadOptions())
-    with pytest.raises(RunnerCrashed, match="exit status 0"):
-        run_job("this", {}, LoadOptions())

@@ -16,7 +16,9 @@ from cama.api.gate import Gate, keys_of
 from cama.api.hosts import HostCheck, is_loopback
 from cama.api.problems import HANDLERS
 from cama.api.routes.anthropic import count_tokens, messages
+from cama.api.routes.blobs import head_blob, post_blob
 from cama.api.routes.chat import chat
+from cama.api.routes.create import create
 from cama.api.routes.embed import embed, embeddings, rerank
 from cama.api.routes.generate import generate
 from cama.api.routes.models import copy, delete, ps, show, tags
@@ -56,6 +58,9 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/show", ("POST",), show),
     ("/api/copy", ("POST",), copy),
     ("/api/delete", ("DELETE",), delete),
+    ("/api/create", ("POST",), create),
+    ("/api/blobs/{digest}", ("HEAD",), head_blob),
+    ("/api/blobs/{digest}", ("POST",), post_blob),
     ("/v1/chat/completions", ("POST",), chat_completions),
     ("/v1/completions", ("POST",), completions),
     ("/v1/embeddings", ("POST",), openai_embeddings),
@@ -66,10 +71,8 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/v1/models", _READ, models),
     ("/v1/models/{model:path}", _READ, model),
     # Ollama's other routes, until they are there.
-    ("/api/create", ("POST",), unavailable),
     ("/api/pull", ("POST",), unavailable),
     ("/api/push", ("POST",), unavailable),
-    ("/api/blobs/{digest}", ("POST", "HEAD"), unavailable),
     ("/api/me", ("POST",), unavailable),
     ("/api/signout", ("POST",), unavailable),
     ("/api/user/keys/{key}", ("DELETE",), unavailable),

@@ -26,7 +26,7 @@ async def model_spec(
     """
     adapts_experts = bool(adapters) and await asyncio.to_thread(change_experts, adapters)
     guesses = await _draft_model(services, options.draft_model)
-    draft = Draft(path=guesses.path, digest=guesses.digest) if guesses else None
+    draft = Draft(path=guesses.path, digest=guesses.digest) if guesses else model.draft
     load = replace(options.load(services.settings, draft), adapts_experts=adapts_experts)
     return ModelSpec(
         name=model.name,

@@ -27,6 +27,9 @@ COMMANDS = {
         ),
     ),
     "create": Entry("create", "Create a model from a Modelfile", _CLIENT),
+    "quantize": Entry(
+        "quantize", "Quantize a GGUF file or a model", ("CAMA_MODELS", "CAMA_NUM_THREADS")
+    ),
     "show": Entry("show", "Show what is known of a model", _CLIENT),
     "plan": Entry("plan", "Show what memory a model would take", _CLIENT),
     "run": Entry("run", "Run a model", (*_CLIENT, "CAMA_HOME")),

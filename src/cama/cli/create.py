@@ -1,14 +1,17 @@
-"""``cama create``: make a model of the local store from a Modelfile."""
+"""``cama create``: make a model from a Modelfile, here or on the machine of the server."""
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cama.cli.background import is_local
-from cama.core.errors import InvalidModelfile, Unsupported
+from cama.cli.progress import Progress, progress
+from cama.core.errors import InvalidModelfile
 from cama.core.settings import Settings
+
+if TYPE_CHECKING:  # imported by the command that needs them
+    from cama.modelfile.parser import Modelfile
 
 _IMPLICIT = "FROM .\n"
 """What a Modelfile says that is missing and that nobody named."""
@@ -26,37 +29,49 @@ def command(
             "--quantize",
             "-q",
             metavar="LEVEL",
-            help="Not in this version: quantize to this level",
+            help="Quantize the model to this level (e.g. q4_K_M)",
         ),
     ] = "",
 ) -> None:
-    settings = Settings.load()
-    if quantize:
-        raise Unsupported("quantizing while creating a model is not supported yet")
-    if not is_local(settings.host):
-        raise Unsupported(
-            f"creating a model on another machine ({settings.host.url}) is not supported yet"
-        )
-    _create(settings, model, file)
-
-
-def _create(settings: Settings, model: str, file: str) -> None:
-    from cama.modelfile.create import create_model
-    from cama.modelfile.parser import load_modelfile, parse_modelfile
     from cama.store.names import ModelName
+
+    settings = Settings.load()
+    ModelName.parse(model)  # before any work that a bad name makes vain
+    with progress() as shown:
+        shown.status("gathering model components")
+        path = Path(file or "Modelfile")
+        modelfile = _modelfile(path, file)
+        if is_local(settings.host):
+            _create_here(settings, model, modelfile, path.parent, quantize, shown)
+        else:
+            from cama.cli.create_there import create_there
+
+            create_there(settings, model, modelfile, path.parent, quantize, shown)
+
+
+def _modelfile(path: Path, given: str) -> "Modelfile":
+    from cama.modelfile.parser import load_modelfile, parse_modelfile
+
+    if path.exists():
+        return load_modelfile(path)
+    if given:
+        raise InvalidModelfile(f"there is no Modelfile {given}", path=given)
+    return parse_modelfile(_IMPLICIT)
+
+
+def _create_here(
+    settings: Settings,
+    name: str,
+    modelfile: "Modelfile",
+    folder: Path,
+    quantize: str,
+    shown: Progress,
+) -> None:
+    """Into the store itself: nothing is sent, and files need not even be copied."""
+    from cama.modelfile.create import create_model
+    from cama.runner.jobs import Jobs
     from cama.store.store import Store
 
-    ModelName.parse(model)  # before any work that a bad name makes vain
-    _status("gathering model components")
-    path = Path(file or "Modelfile")
-    if path.exists():
-        modelfile = load_modelfile(path)
-    elif file:
-        raise InvalidModelfile(f"there is no Modelfile {file}", path=file)
-    else:
-        modelfile = parse_modelfile(_IMPLICIT)
-    create_model(Store.of(settings), model, modelfile, path.parent, _status)
-
-
-def _status(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    jobs = Jobs(shown.advance, settings.num_threads)
+    store = Store.of(settings)
+    create_model(store, name, modelfile, folder, shown.status, quantize=quantize, jobs=jobs)

@@ -1,6 +1,6 @@
 """The API's resources as methods: what each one sends, and what its answer must contain."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any
 
 from cama.client.fields import objects, text
@@ -70,6 +70,18 @@ class Client:
         """Load a model and wait for it; ``keep_alive=0`` unloads it instead."""
         body = {"model": model, "stream": False, **fields}
         self._transport.request("POST", "/api/generate", body)
+
+    def create(self, body: Mapping[str, Any]) -> Events:
+        """What happens while a model is created; closing the iterator cancels it."""
+        return self._transport.stream("/api/create", body)
+
+    def has_blob(self, digest: str) -> bool:
+        with self._transport.exchange("HEAD", f"/api/blobs/{digest}", None, None) as response:
+            return response.status == 200
+
+    def send_blob(self, digest: str, content: Iterable[bytes], n_bytes: int) -> None:
+        """Leave ``n_bytes`` of content with the server, under their digest."""
+        self._transport.upload(f"/api/blobs/{digest}", content, n_bytes)
 
     def delete(self, model: str) -> None:
         self._transport.request("DELETE", "/api/delete", {"model": model})

@@ -6,7 +6,7 @@ not used: the server is on this machine, or on its network.
 """
 
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from ipaddress import ip_address
@@ -63,6 +63,19 @@ class Transport:
         """The whole answer to a request. Raises what :func:`problem` makes of a refusal."""
         with self.exchange(method, path, body, seconds) as response:
             return _success(response)
+
+    def upload(self, path: str, content: Iterable[bytes], n_bytes: int) -> None:
+        """Send ``n_bytes`` of content piece by piece. Raises as :meth:`request` does."""
+        connection = self._connect(None)
+        try:
+            kind = {"Content-Type": "application/octet-stream", "Content-Length": str(n_bytes)}
+            connection.request("POST", self._parts.path + path, content, self._headers | kind)
+            with connection.getresponse() as response:
+                _success(response)
+        except (OSError, HTTPException) as error:
+            raise _broken(error) from error
+        finally:
+            connection.close()
 
     def stream(self, path: str, body: Mapping[str, Any]) -> Generator[dict[str, Any], None, None]:
         """The objects of a streamed answer as they come; a line with an error raises it."""

@@ -23,6 +23,7 @@
     ├── StoreError              the model store cannot be read or written
     ├── QueueFull
     ├── ServerUnavailable       the client cannot reach a server
+    ├── Cancelled               who asked for the work no longer wants it
     └── RunnerError             the process that runs the model failed
         ├── LoadFailed
         ├── RunnerCrashed
@@ -151,6 +152,10 @@ class QueueFull(CamaError):
 
 class ServerUnavailable(CamaError):
     code = "server_unavailable"
+
+
+class Cancelled(CamaError):
+    code = "cancelled"
 
 
 class RunnerError(CamaError):

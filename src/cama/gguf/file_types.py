@@ -19,3 +19,15 @@ FILE_TYPE_NAMES: Final = {
 def file_type_name(value: object) -> str:
     """The name of a file type; "unknown" for a missing value or one that nobody assigned."""
     return FILE_TYPE_NAMES.get(value, UNKNOWN) if isinstance(value, int) else UNKNOWN
+
+
+_NUMBERS: Final = {name: number for number, name in FILE_TYPE_NAMES.items()}
+_ALIASES: Final = {"F32": 0, "MXFP4": 38} | {
+    f"Q{bits}_K": _NUMBERS[f"Q{bits}_K_M"] for bits in (3, 4, 5)
+}
+
+
+def find_file_type(name: str) -> int | None:
+    """The number of a file type by its name, in any case: ``q4_K_M``, ``q8_0``, ``f16``."""
+    upper = name.upper()
+    return _ALIASES.get(upper, _NUMBERS.get(upper))

@@ -5,30 +5,33 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from cama.core.errors import InvalidModelfile, InvalidOption, ModelNotFound, Unsupported
+from cama.core.errors import InvalidModelfile, InvalidOption, ModelNotFound
 from cama.modelfile.parameters import add_parameter
 from cama.modelfile.parser import Modelfile, invalid_at
+from cama.modelfile.sources import Source, source_at
 from cama.store.plain import is_explicit_path
 
 _SEMVER = re.compile(
     r"v?(\d+(?:\.\d+(?:\.\d+(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?)?)?)", re.ASCII
 )
-_SAFETENSORS: Final = ("*.safetensors", "pytorch_model*.bin", "consolidated*.pth")
-_NO_SAFETENSORS: Final = "creating a model from safetensors or PyTorch files is not available yet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """``models`` are names of existing models, ``files`` and ``adapters`` GGUF files.
+    """``models`` are names of existing models, ``drafts`` small ones that guess for it.
 
-    What is empty is inherited from the model; ``params`` are merged over its own.
+    What is empty is inherited from the model; ``params`` are merged over its own. ``quantize`` is
+    the name of a file type; ``info`` are facts that replace those of the files.
     """
 
     models: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
-    adapters: tuple[Path, ...] = ()
+    files: tuple[Source, ...] = ()
+    adapters: tuple[Source, ...] = ()
+    drafts: tuple[Source, ...] = ()
+    quantize: str = ""
+    info: Mapping[str, Any] = field(default_factory=dict)
     template: str = ""
     system: str = ""
     renderer: str = ""
@@ -44,10 +47,8 @@ def read_recipe(modelfile: Modelfile, folder: Path, warn: Callable[[str], None])
 
     Raises InvalidModelfile, InvalidOption, ModelNotFound, Unsupported.
     """
-    if modelfile.all("draft"):
-        raise Unsupported("DRAFT is not available yet")
     models: list[str] = []
-    files: list[Path] = []
+    files: list[Source] = []
     for text in dict.fromkeys(command.value for command in modelfile.all("from")):
         found = _find_files(text, folder)
         if found:
@@ -58,12 +59,13 @@ def read_recipe(modelfile: Modelfile, folder: Path, warn: Callable[[str], None])
     return Recipe(
         models=tuple(models),
         files=tuple(files),
-        adapters=_find_adapter(adapter, folder) if adapter else (),
+        adapters=_find_file(adapter, folder) if adapter else (),
+        drafts=_find_drafts(modelfile, folder),
         template=modelfile.last("template"),
         system=modelfile.last("system"),
         renderer=modelfile.last("renderer"),
         parser=modelfile.last("parser"),
-        requires=read_version(modelfile.last("requires")),
+        requires=_requires(modelfile),
         licenses=tuple(command.value for command in modelfile.all("license")),
         params=_params(modelfile, warn),
         messages=tuple(
@@ -81,6 +83,14 @@ def read_version(text: str) -> str:
     return found[1] if found else ""
 
 
+def _requires(modelfile: Modelfile) -> str:
+    commands = modelfile.all("requires")
+    try:
+        return read_version(commands[-1].value) if commands else ""
+    except InvalidModelfile as error:
+        raise invalid_at(commands[-1].line, error.message) from None
+
+
 def _params(modelfile: Modelfile, warn: Callable[[str], None]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for command in modelfile.all("parameter"):
@@ -91,21 +101,34 @@ def _params(modelfile: Modelfile, warn: Callable[[str], None]) -> dict[str, Any]
     return values
 
 
-def _find_files(text: str, folder: Path) -> tuple[Path, ...]:
+def _find_files(text: str, folder: Path) -> tuple[Source, ...]:
     """The files that a FROM names; none when it names a model."""
     path = _local(text, folder)
     if path is None:
         if is_explicit_path(text):
             raise ModelNotFound(f"there is no file {text!r}", name=text)
         return ()
-    return _in_folder(path) if path.is_dir() else (_weights(path),)
+    return source_at(path)
 
 
-def _find_adapter(text: str, folder: Path) -> tuple[Path, ...]:
+def _find_file(text: str, folder: Path) -> tuple[Source, ...]:
+    """The files that an ADAPTER or a DRAFT names."""
     path = _local(text, folder)
     if path is None:
         raise ModelNotFound(f"there is no file {text!r}", name=text)
-    return _in_folder(path) if path.is_dir() else (_weights(path),)
+    return source_at(path)
+
+
+def _find_drafts(modelfile: Modelfile, folder: Path) -> tuple[Source, ...]:
+    models = {_local(command.value, folder) for command in modelfile.all("from")}
+    for command in modelfile.all("draft"):
+        if _local(command.value, folder) in models:
+            raise invalid_at(
+                command.line,
+                f"DRAFT must not reference the same local path as FROM: {command.value}",
+            )
+    values = dict.fromkeys(command.value for command in modelfile.all("draft"))
+    return tuple(source for text in values for source in _find_file(text, folder))
 
 
 def _local(text: str, folder: Path) -> Path | None:
@@ -114,23 +137,3 @@ def _local(text: str, folder: Path) -> Path | None:
         raise InvalidModelfile(f"not a path or a model name: {text!r}")
     path = folder / os.path.expanduser(text)
     return path if os.path.exists(path) else None
-
-
-def _in_folder(folder: Path) -> tuple[Path, ...]:
-    """The GGUF files of a folder. Raises InvalidModelfile and Unsupported."""
-    if any(any(folder.glob(pattern)) for pattern in _SAFETENSORS):
-        raise Unsupported(_NO_SAFETENSORS)
-    home = Path(os.path.realpath(folder))
-    files = tuple(sorted(folder.glob("*.gguf")))
-    if not files:
-        raise InvalidModelfile(f"no Modelfile or GGUF files found in {home}", path=str(home))
-    for file in files:
-        if home not in Path(os.path.realpath(file)).parents:
-            raise InvalidModelfile(f"insecure path: {file}", path=str(file))
-    return files
-
-
-def _weights(path: Path) -> Path:
-    if path.suffix in (".safetensors", ".bin", ".pth"):
-        raise Unsupported(_NO_SAFETENSORS, path=str(path))
-    return path

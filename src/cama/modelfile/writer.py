@@ -26,6 +26,8 @@ def _commands(model: StoredModel) -> Iterator[Command]:
     yield Command("from", str(model.path))
     for adapter in model.adapters:
         yield Command("adapter", str(adapter.path))
+    if model.draft is not None:
+        yield Command("draft", str(model.draft.path))
     for path in model.projectors:
         yield Command("from", str(path))
     texts = {

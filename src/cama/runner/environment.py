@@ -1,6 +1,7 @@
-"""How a runner process is started: its command line and its environment."""
+"""How a child is started, its command line and its environment, and how it ended."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,3 +56,13 @@ def available_cpus() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def exit_text(code: int) -> str:
+    """The end of a child, in words."""
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"

@@ -1,78 +1,67 @@
-"""A short-lived child for work that loads native code: its crash ends nobody else."""
+"""The child's side of a job: one request in, progress and one answer out."""
 
 import json
+import logging
 import os
 import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import IO, Any
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TextIO
 
-from cama.core.errors import LoadFailed, RunnerCrashed, RunnerError, from_dict
-from cama.core.load import LoadOptions
-from cama.runner.environment import child_environment
+from cama.core.errors import CamaError
+from cama.core.log import configure
+from cama.runner.stdin import exit_with_parent
 
-_KEPT_BYTES = 4096
-"""Of what the child wrote to its standard error, from the end."""
+Report = Callable[[str, int, int], None]
+"""Tells the parent what is done, how much of it, and how much there is."""
+
+Work = Callable[[Mapping[str, Any], Report], Mapping[str, Any]]
+
+_REPORT_SECONDS = 0.05
 
 
-def run_job(module: str, request: Mapping[str, Any], load: LoadOptions) -> dict[str, Any]:
-    """Run ``python -m module`` with ``request`` on its first line of input; returns its answer.
+def main(work: Work) -> None:
+    """Do ``work`` on the request in standard input, and answer with its result or its error.
 
-    The child ends with this process, and at once when this call is interrupted. Raises the error
-    that the child answers with, RunnerCrashed when it ends without an answer.
+    ``target`` in a request is the file that the work writes: it goes when the parent does.
     """
-    if not sys.executable:
-        raise RunnerError("cannot start a process: the Python interpreter's path is unknown")
-    with tempfile.TemporaryFile() as words:
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=words,
-                env=child_environment(load, os.environ),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise LoadFailed(f"cannot start a process: {error.strerror}") from error
-        with process:
-            try:
-                answer = _exchange(process, request)
-            except BaseException:
-                process.kill()
-                raise
-        return _read(answer, process.returncode, words)
-
-
-def _exchange(process: "subprocess.Popen[bytes]", request: Mapping[str, Any]) -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with suppress(BrokenPipeError):  # it has ended by itself, and its status tells why
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        process.stdin.flush()
-    return process.stdout.read()  # its input stays open until it has answered
-
-
-def _read(answer: bytes, status: int, words: IO[bytes]) -> dict[str, Any]:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    request = json.loads(sys.stdin.buffer.readline())
+    exit_with_parent(lambda: _discard(request.get("target")))
+    configure(debug=False)
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # native code may print
     try:
-        found = json.loads(answer)
-        if isinstance(found.get("error"), dict):
-            raise from_dict(found["error"])
-        done: dict[str, Any] = found["done"]
-    except (ValueError, AttributeError, KeyError):
-        raise RunnerCrashed(f"the process ended without an answer: {_end(status, words)}") from None
-    return done
+        answer: Mapping[str, Any] = {"result": dict(work(request, _Reporter(answers)))}
+    except CamaError as error:
+        answer = {"error": error.to_dict()}
+    except MemoryError:
+        answer = {"error": CamaError("there is not enough memory for this").to_dict()}
+    print(json.dumps(answer), file=answers, flush=True)
 
 
-def _end(status: int, words: IO[bytes]) -> str:
-    size = words.seek(0, os.SEEK_END)
-    words.seek(max(0, size - _KEPT_BYTES))
-    lines = words.read().decode(errors="replace").split("\n")
-    said = [line for line in lines if line and not line[0].isspace()]
-    with suppress(ValueError):
-        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-        return f"{how} ({said[-1]})" if said else how
-    return f"signal {-status}"
+class _Reporter:
+    """Reports as often as an eye can follow; the first and the last of a status always."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._status = ""
+        self._next = 0.0
+
+    def __call__(self, status: str, completed: int, total: int) -> None:
+        now = time.monotonic()
+        if status == self._status and completed < total and now < self._next:
+            return
+        self._status, self._next = status, now + _REPORT_SECONDS
+        message = {"status": status, "completed": completed, "total": total}
+        print(json.dumps(message), file=self._out, flush=True)
+
+
+def _discard(target: Any) -> None:
+    if isinstance(target, str):
+        try:
+            Path(target).unlink(missing_ok=True)
+        except OSError as error:
+            logging.getLogger(__name__).warning("%s stays: %s", target, error.strerror)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Self
 
 from cama.core.errors import LoadFailed
-from cama.runner.environment import child_command, child_environment
+from cama.runner.environment import child_command, child_environment, exit_text
 from cama.runner.protocol import RunnerConfig
 from cama.runner.stderr import LastWords, follow
 
@@ -95,8 +95,8 @@ class ChildProcess:
             return "no longer answers"
         # What was said long before an outside kill did not cause it.
         if code in (-signal.SIGKILL, -signal.SIGTERM):
-            return _exit_text(code)
-        return self._words.error or _exit_text(code)
+            return exit_text(code)
+        return self._words.error or exit_text(code)
 
     @property
     def last_error(self) -> str | None:
@@ -111,13 +111,4 @@ class ChildProcess:
         _, pending = await asyncio.wait({self._stderr}, timeout=LAST_WORDS_SECONDS)
         for task in pending:
             task.cancel()
-        log.debug("[%d] ended: %s", self.pid, _exit_text(code))
-
-
-def _exit_text(code: int) -> str:
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
+        log.debug("[%d] ended: %s", self.pid, exit_text(code))

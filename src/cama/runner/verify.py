@@ -10,7 +10,7 @@ from typing import Any, Literal
 from cama.core.comparison import Comparison, LogitComparison, VectorComparison
 from cama.core.errors import EngineError
 from cama.core.load import LoadOptions
-from cama.runner.job import run_job
+from cama.runner.jobs import Jobs
 
 _MODULE = "cama.runner.verifying"
 
@@ -57,7 +57,7 @@ def verify(
             "ids": first["ids"],
             "n_decoded": first["n_decoded"],
         }
-        figures = run_job(_MODULE, request, load)
+        figures = Jobs(n_threads=load.n_threads).run(_MODULE, request)
     kind = LogitComparison if first["ids"] else VectorComparison
     return Verification(
         architecture=first["architecture"],
@@ -85,4 +85,4 @@ def _evaluate(
         "limit": limit,
         "out": str(out),
     }
-    return run_job(_MODULE, request, load)
+    return Jobs(n_threads=load.n_threads).run(_MODULE, request)

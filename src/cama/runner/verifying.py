@@ -3,29 +3,17 @@
 A crash of one engine takes neither the other nor the command with it.
 """
 
-import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cama.core.errors import CamaError
 from cama.core.load import LoadOptions
-from cama.runner.stdin import exit_with_parent
+from cama.runner.job import Report, main
 
 
-def main() -> None:
-    request: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
-    exit_with_parent()
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # native code may print
-    try:
-        answer = {"done": _compare(request) if "reference" in request else _evaluate(request)}
-    except CamaError as error:
-        answer = {"error": error.to_dict()}
-    print(json.dumps(answer), file=answers, flush=True)
+def verify(request: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
+    return _compare(request) if "reference" in request else _evaluate(request)
 
 
 def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,4 +35,4 @@ def _compare(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    main(verify)

@@ -22,6 +22,7 @@ class MediaType(StrEnum):
     MODEL = f"{_PREFIX}model"
     PROJECTOR = f"{_PREFIX}projector"
     ADAPTER = f"{_PREFIX}adapter"
+    DRAFT = f"{_PREFIX}draft"
     TEMPLATE = f"{_PREFIX}template"
     PROMPT = f"{_PREFIX}prompt"  # the older name of TEMPLATE
     SYSTEM = f"{_PREFIX}system"
@@ -30,7 +31,7 @@ class MediaType(StrEnum):
     LICENSE = f"{_PREFIX}license"
 
 
-LARGE = (MediaType.MODEL, MediaType.PROJECTOR, MediaType.ADAPTER)
+LARGE = (MediaType.MODEL, MediaType.PROJECTOR, MediaType.ADAPTER, MediaType.DRAFT)
 """GGUF files, which are never read as a whole."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from cama.core.errors import InvalidModelFile, UnsupportedModel
 from cama.core.generation import Adapter
+from cama.core.load import Draft
 from cama.store.blobs import Blobs
 from cama.store.facts import Facts
 from cama.store.json_text import decode_object, decode_objects
@@ -44,6 +45,7 @@ class StoredModel:
     licenses: tuple[str, ...] = ()
     adapters: tuple[Adapter, ...] = ()
     projectors: tuple[Path, ...] = ()
+    draft: Draft | None = None
     config: Mapping[str, Any]
     is_file: bool = False
 
@@ -129,6 +131,7 @@ def stored_model(
             for layer in manifest.of_type(MediaType.ADAPTER)
         ),
         projectors=_paths(manifest, MediaType.PROJECTOR, blobs),
+        draft=_draft(manifest, blobs),
         config=copy.deepcopy(has.config),
     )
 
@@ -165,6 +168,14 @@ def _weights(name: ModelName, has: Contents) -> Layer:
 
 def _paths(manifest: Manifest, kind: MediaType, blobs: Blobs) -> tuple[Path, ...]:
     return tuple(blobs.path(layer.digest) for layer in manifest.of_type(kind))
+
+
+def _draft(manifest: Manifest, blobs: Blobs) -> Draft | None:
+    layers = list(manifest.of_type(MediaType.DRAFT))
+    if not layers:
+        return None
+    digest = layers[-1].digest
+    return Draft(path=blobs.path(digest), digest=digest.removeprefix("sha256:"))
 
 
 def _string(config: Mapping[str, Any], key: str) -> str:

@@ -104,7 +104,7 @@ class Staging:
 
     def open(self) -> Incoming:
         """Begin a blob that is written in pieces; :meth:`accept` ends it."""
-        incoming = Incoming(self._temporary())
+        incoming = Incoming(self.temporary())
         self._incoming.append(incoming)
         return incoming
 
@@ -145,7 +145,7 @@ class Staging:
                 path=str(path),
                 field="digest",
             )
-        temporary = self._temporary()
+        temporary = self.temporary()
         with path.open("rb") as file:
             settle(file.fileno())
         path.rename(temporary)
@@ -179,6 +179,20 @@ class Staging:
             )
         return staged
 
+    def temporary(self) -> Path:
+        """A path for a file that somebody else writes; :meth:`add_temporary` takes it in."""
+        self.blobs.folder.mkdir(parents=True, exist_ok=True)
+        path = self.blobs.folder / f"{TEMPORARY}{secrets.token_hex(16)}"
+        self._pins.add(path.name)
+        self._temporaries.append(path)
+        return path
+
+    def add_temporary(self, path: Path) -> Staged:
+        """Take in a complete file at a path of :meth:`temporary`."""
+        with path.open("rb") as file:
+            settle(file.fileno())
+        return self._add(path, digest_of_file(path))
+
     def place(self) -> None:
         """Move everything staged to its place. The caller holds the store's lock."""
         for staged in self.staged:
@@ -188,7 +202,7 @@ class Staging:
             sync_folder(self.blobs.folder)
 
     def _add_linked(self, source: Path, status: os.stat_result) -> Staged | None:
-        temporary = self._temporary()
+        temporary = self.temporary()
         if _reflink(source, temporary):
             return self._add(temporary, digest_of_file(temporary))
         if not _is_private(status):
@@ -218,13 +232,6 @@ class Staging:
     def _has(self, digest: str, size: int | None) -> bool:
         found = self.blobs.size(digest)
         return found is not None and size in (None, found)
-
-    def _temporary(self) -> Path:
-        self.blobs.folder.mkdir(parents=True, exist_ok=True)
-        path = self.blobs.folder / f"{TEMPORARY}{secrets.token_hex(16)}"
-        self._pins.add(path.name)
-        self._temporaries.append(path)
-        return path
 
 
 def _is_private(status: os.stat_result) -> bool:

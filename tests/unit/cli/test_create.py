@@ -15,21 +15,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_create_on_another_machine_is_unsupported(
-    cama: Cama, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CAMA_HOST", "10.0.0.1")
-    assert cama("create", "m").err == (
-        "Error: creating a model on another machine (http://10.0.0.1:11434) is not supported yet\n"
-    )
-
-
-def test_create_does_not_quantize(cama: Cama) -> None:
-    assert cama("create", "m", "-q", "q4_0").err == (
-        "Error: quantizing while creating a model is not supported yet\n"
-    )
-
-
 def test_create_refuses_a_bad_name(cama: Cama) -> None:
     assert cama("create", "a b").err == "Error: invalid model name: a b\n"
 
@@ -46,7 +31,8 @@ def test_create_without_anything_names_the_folder(cama: Cama, folder: Path) -> N
     outcome = cama("create", "m")
     assert outcome.status == 1
     assert outcome.err == (
-        f"gathering model components\nError: no Modelfile or GGUF files found in {folder}\n"
+        "gathering model components\n"
+        f"Error: no Modelfile, GGUF or safetensors files found in {folder}\n"
     )
 
 

@@ -36,10 +36,10 @@ def test_help_of_a_command_lists_flags_and_variables(cama: Cama, words: tuple[st
     ("name", "text"),
     [
         ("run", "--think [=LEVEL] Whether to think first, or how much"),
-        ("create", "--quantize LEVEL Not in this version: quantize"),
+        ("create", "--quantize LEVEL Quantize the model to this level"),
     ],
 )
-def test_help_says_what_this_version_does_not_do(cama: Cama, name: str, text: str) -> None:
+def test_help_says_what_a_flag_does(cama: Cama, name: str, text: str) -> None:
     assert text in " ".join(cama(name, "--help").out.split())
 
 

@@ -273,12 +273,17 @@ def test_create_from_a_file_in_the_home_folder(
 def test_create_from_what_show_wrote(store: Store, make_gguf: MakeGGUF, create: Create) -> None:
     make_gguf()
     make_gguf("lora.gguf", **{"general.type": "adapter"})
-    create(FULL + 'ADAPTER lora.gguf\nPARAMETER stop "\nx"\nMESSAGE user """a\n"b""""\n', "base")
+    make_gguf("small.gguf", **{"llama.block_count": 2})
+    create(
+        FULL
+        + 'DRAFT small.gguf\nADAPTER lora.gguf\nPARAMETER stop "\nx"\nMESSAGE user """a\n"b""""\n',
+        "base",
+    )
     create(write_modelfile(store.get("base")), "again")
 
     def contents(model: StoredModel) -> tuple[object, ...]:
         texts = (model.template, model.system, model.params, model.messages, model.licenses)
-        return (model.path, model.adapters, *texts)
+        return (model.path, model.adapters, model.draft, *texts)
 
     assert contents(store.get("again")) == contents(store.get("base"))
 
@@ -301,16 +306,25 @@ def test_create_from_a_recipe(store: Store, make_gguf: MakeGGUF) -> None:
         ("FROM a b", InvalidModelName, "invalid model name: a b"),
         ("FROM ", InvalidModelfile, "not a path or a model name"),
         ("FROM bad.gguf", InvalidModelFile, "not a GGUF file"),
-        ("FROM empty", InvalidModelfile, "no Modelfile or GGUF files found in .*/empty"),
-        ("FROM st", Unsupported, "safetensors or PyTorch files is not available yet"),
-        ("FROM st/model.safetensors", Unsupported, "is not available yet"),
+        (
+            "FROM empty",
+            InvalidModelfile,
+            "no Modelfile, GGUF or safetensors files found in .*/empty",
+        ),
+        ("FROM torch", Unsupported, "PyTorch files cannot be converted"),
+        ("FROM torch/pytorch_model.bin", Unsupported, "save them as safetensors"),
         ("FROM lora.gguf", InvalidModelfile, "only adapters and projectors"),
         ("FROM tiny.gguf\nFROM other.gguf", UnsupportedModel, "only one file of weights"),
         ("FROM tiny.gguf\nADAPTER no.gguf", ModelNotFound, "there is no file 'no.gguf'"),
         ("FROM tiny.gguf\nADAPTER other.gguf", InvalidModelfile, "no adapter but a model"),
         ("FROM tiny.gguf\nADAPTER bad.gguf", InvalidModelFile, "not a GGUF file"),
-        ("FROM tiny.gguf\nADAPTER st", Unsupported, "is not available yet"),
-        ("FROM tiny.gguf\nDRAFT other.gguf", Unsupported, "DRAFT is not available yet"),
+        ("FROM tiny.gguf\nADAPTER torch", Unsupported, "PyTorch files cannot be converted"),
+        ("FROM tiny.gguf\nDRAFT lora.gguf", InvalidModelfile, "is no model but an adapter"),
+        (
+            "FROM tiny.gguf\nDRAFT ./tiny.gguf",
+            InvalidModelfile,
+            r"^\(line 2\): DRAFT must not reference the same local path as FROM: ./tiny.gguf",
+        ),
         ("FROM tiny.gguf\nPARAMETER x 1", InvalidModelfile, r"^\(line 2\): unknown parameter 'x'"),
         ("FROM tiny.gguf\nPARAMETER top_k x", InvalidModelfile, r"2\): invalid int value \[x\]"),
         (
@@ -318,7 +332,11 @@ def test_create_from_a_recipe(store: Store, make_gguf: MakeGGUF) -> None:
             InvalidModelfile,
             r"^\(line 6\): invalid float value \[hot\]",
         ),
-        ("FROM tiny.gguf\nREQUIRES new", InvalidModelfile, "requires must be a valid semver"),
+        (
+            "FROM tiny.gguf\nREQUIRES new",
+            InvalidModelfile,
+            r"^\(line 2\): requires must be a valid",
+        ),
         ("FROM leak", InvalidModelfile, "insecure path"),
     ],
 )
@@ -335,9 +353,9 @@ def test_create_refuses_and_writes_nothing(
     make_gguf("other.gguf", **{"llama.block_count": 2})
     make_gguf("lora.gguf", **{"general.type": "adapter"})
     (folder / "bad.gguf").write_bytes(b"not what it says")
-    for name in ("empty", "st", "leak"):
+    for name in ("empty", "torch", "leak"):
         (folder / name).mkdir()
-    (folder / "st" / "model.safetensors").touch()
+    (folder / "torch" / "pytorch_model.bin").touch()
     os.symlink(folder / "tiny.gguf", folder / "leak" / "x.gguf")
     with pytest.raises(kind, match=message):
         create(text)

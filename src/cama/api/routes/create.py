@@ -1,0 +1,82 @@
+"""Creating models. The work is done on a thread, and by children of that."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cama.api.body import read
+from cama.api.creation import check_names, recipe_of
+from cama.api.services import Services, services
+from cama.api.streaming import Answer
+from cama.modelfile.create import create_from_recipe
+from cama.modelfile.weights import Status
+from cama.runner.jobs import Jobs
+from cama.wire.creation import CreateRequest
+from cama.wire.framing import Reply
+
+_AT_ONCE = 4
+_threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="create")
+"""Of their own: creating takes minutes, and the loop's threads are for what is short."""
+
+Work = Callable[[Status, Jobs], None]
+
+
+async def create(request: Request) -> Response:
+    body = await read(request, CreateRequest)
+    check_names(body)
+    has = services(request)
+    events = _events(_work(has, body), has.settings.num_threads)
+    replies = events if body.stream else _last(events)
+    return Answer(replies, stream=body.stream, stopping=has.stopping)
+
+
+def _work(has: Services, body: CreateRequest) -> Work:
+    def work(status: Status, jobs: Jobs) -> None:
+        create_from_recipe(has.store, body.model, recipe_of(body, has.store), status, jobs)
+
+    return work
+
+
+async def _events(work: Work, n_threads: int) -> AsyncGenerator[Reply, None]:
+    """What ``work`` tells of itself. It is cancelled, and over, when this is closed."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    def put(event: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, event)
+
+    def status(text: str) -> None:
+        jobs.check()
+        put({"status": text})
+
+    jobs = Jobs(lambda *progress: put(_progress(*progress)), n_threads)
+    running = loop.run_in_executor(_threads, work, status, jobs)
+    running.add_done_callback(lambda _: queue.put_nowait(None))
+    try:
+        while (event := await queue.get()) is not None:
+            yield event
+        running.result()
+    finally:
+        jobs.cancel()
+        await asyncio.wait({running})
+
+
+def _progress(status: str, completed: int, total: int) -> dict[str, Any]:
+    # The digest of what is being made is not known yet; clients tell bars apart by it.
+    return {
+        "status": status,
+        "digest": "0000000000000000000",
+        "total": total,
+        "completed": completed,
+    }
+
+
+async def _last(events: AsyncGenerator[Reply, None]) -> AsyncGenerator[Reply, None]:
+    """Only that it is done."""
+    async for _ in events:
+        pass
+    yield {"status": "success"}

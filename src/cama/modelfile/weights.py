@@ -1,0 +1,97 @@
+"""Weights of a new model: opened, converted and quantized, in jobs where that is work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+from cama.core.errors import Unsupported
+from cama.gguf.file_types import FILE_TYPE_NAMES, find_file_type
+from cama.modelfile.sources import Checkpoint, Source
+from cama.runner.jobs import Jobs
+from cama.store.facts import Facts, read_facts
+from cama.store.staging import Staged, Staging
+
+Status = Callable[[str], None]
+
+_QUANTIZE: Final = "cama.runner.quantize"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A sound GGUF file. ``name`` is that of what it came from, ``is_ours`` says that it was made
+    here, in a temporary file."""
+
+    path: Path
+    facts: Facts
+    name: str
+    is_ours: bool = False
+
+
+def file_type(name: str) -> int:
+    """The number of the type that a user calls ``name``. Raises Unsupported."""
+    found = find_file_type(name)
+    if found is None:
+        raise Unsupported(
+            f"unsupported quantization type {name.upper()} - supported types are F32, "
+            f"{', '.join(FILE_TYPE_NAMES[number] for number in sorted(FILE_TYPE_NAMES))}"
+        )
+    return found
+
+
+def type_name(number: int) -> str:
+    return FILE_TYPE_NAMES.get(number, "F32")
+
+
+class Workshop:
+    """Makes GGUF files of a type out of sources; new ones lie in ``staging``.
+
+    ``wanted`` is the number of a file type, None for that which the source has.
+    """
+
+    def __init__(
+        self, staging: Staging, jobs: Jobs, status: Status, wanted: int | None = None
+    ) -> None:
+        self._staging = staging
+        self._jobs = jobs
+        self._status = status
+        self._wanted = wanted
+
+    def open(self, source: Source) -> Weights:
+        """A source as a GGUF file.
+
+        Raises ModelNotFound, InvalidModelFile, Unsupported, StoreError, RunnerCrashed,
+        Cancelled.
+        """
+        self._jobs.check()
+        if isinstance(source, Checkpoint):
+            raise Unsupported("creating a model from safetensors files is not available yet")
+        self._status("parsing GGUF")
+        return Weights(source, read_facts(source), source.name)
+
+    def quantized(self, weights: Weights) -> Weights:
+        """A model in the wanted type; everything else, and a model that has it, as it is."""
+        if self._wanted is None or weights.facts.kind != "model":
+            return weights
+        wanted, given = type_name(self._wanted), weights.facts.quantization
+        if given == wanted:
+            return weights
+        target = self._staging.temporary()
+        request = {
+            "source": str(weights.path),
+            "target": str(target),
+            "type": self._wanted,
+            "label": f"quantizing {given} model to {wanted}",
+            "n_threads": self._jobs.n_threads,
+        }
+        self._jobs.run(_QUANTIZE, request)
+        self._status("verifying conversion")
+        made = replace(weights, path=target, facts=read_facts(target), is_ours=True)
+        if weights.is_ours:
+            weights.path.unlink()
+        return made
+
+    def stage(self, weights: Weights) -> Staged:
+        if weights.is_ours:
+            return self._staging.add_temporary(weights.path)
+        return self._staging.add_file(weights.path)
