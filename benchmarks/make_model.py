@@ -18,6 +18,8 @@ from cama.gguf.file_types import FILE_TYPE_NAMES
 
 VOCABULARY = Path("../shared/data/tokenizers/ggml-vocab-llama-bpe.gguf")
 _CHUNK_ELEMENTS = 1 << 20
+_KERNEL = 3
+"""Tokens that a short convolution sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +85,19 @@ def make_model(
         write_gguf(path, metadata, _tensors(shape, file_type, seed))
 
 
+def _convolves(shape: Shape, layer: int) -> bool:
+    """Whether a layer keeps a running state and has no attention: every other one of LFM 2."""
+    return shape.architecture == "lfm2" and layer % 2 == 0
+
+
 def _metadata(shape: Shape, file_type: str) -> dict[str, Writable]:
     arch = shape.architecture
+    n_head_kv: Writable = shape.n_head_kv
+    own: dict[str, Writable] = {}
+    if arch == "lfm2":
+        layers = range(shape.n_layer)
+        n_head_kv = [0 if _convolves(shape, i) else shape.n_head_kv for i in layers]
+        own = {f"{arch}.shortconv.l_cache": _KERNEL}
     by_name = {name: number for number, name in FILE_TYPE_NAMES.items()}
     return {
         "general.architecture": arch,
@@ -95,13 +108,14 @@ def _metadata(shape: Shape, file_type: str) -> dict[str, Writable]:
         f"{arch}.embedding_length": shape.n_embd,
         f"{arch}.feed_forward_length": shape.n_ff,
         f"{arch}.attention.head_count": shape.n_head,
-        f"{arch}.attention.head_count_kv": shape.n_head_kv,
+        f"{arch}.attention.head_count_kv": n_head_kv,
         f"{arch}.attention.key_length": shape.head_dim,
         f"{arch}.attention.value_length": shape.head_dim,
         f"{arch}.attention.layer_norm_rms_epsilon": 1e-5,
         f"{arch}.rope.dimension_count": shape.head_dim,
         f"{arch}.rope.freq_base": shape.rope_base,
         f"{arch}.vocab_size": shape.n_vocab,
+        **own,
     }
 
 
@@ -134,30 +148,43 @@ def _tensors(shape: Shape, file_type: str, seed: int) -> Iterator[TensorSource]:
 
 
 def _names(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    d, q, kv = shape.n_embd, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
+    d = shape.n_embd
     yield "token_embd.weight", (d, shape.n_vocab)
     for i in range(shape.n_layer):
         block = f"blk.{i}."
         yield block + "attn_norm.weight", (d,)
-        for name, ne in (("q", (d, q)), ("k", (d, kv)), ("v", (d, kv)), ("output", (q, d))):
-            yield f"{block}attn_{name}.weight", ne
-            if shape.architecture == "qwen2" and name != "output":
-                yield f"{block}attn_{name}.bias", (ne[1],)
-        if shape.architecture == "qwen3":
-            yield block + "attn_q_norm.weight", (shape.head_dim,)
-            yield block + "attn_k_norm.weight", (shape.head_dim,)
+        mixer = _convolution(shape) if _convolves(shape, i) else _attention(shape)
+        yield from ((block + name, ne) for name, ne in mixer)
         yield block + "ffn_norm.weight", (d,)
         yield block + "ffn_gate.weight", (d, shape.n_ff)
         yield block + "ffn_up.weight", (d, shape.n_ff)
         yield block + "ffn_down.weight", (shape.n_ff, d)
-    yield "output_norm.weight", (d,)
+    yield "token_embd_norm.weight" if shape.architecture == "lfm2" else "output_norm.weight", (d,)
     if not shape.is_tied:
         yield "output.weight", (d, shape.n_vocab)
 
 
+def _attention(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    d, q, kv = shape.n_embd, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
+    for name, ne in (("q", (d, q)), ("k", (d, kv)), ("v", (d, kv)), ("output", (q, d))):
+        yield f"attn_{name}.weight", ne
+        if shape.architecture == "qwen2" and name != "output":
+            yield f"attn_{name}.bias", (ne[1],)
+    if shape.architecture in ("qwen3", "lfm2"):
+        yield "attn_q_norm.weight", (shape.head_dim,)
+        yield "attn_k_norm.weight", (shape.head_dim,)
+
+
+def _convolution(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
+    d = shape.n_embd
+    yield "shortconv.conv.weight", (_KERNEL, d)
+    yield "shortconv.in_proj.weight", (d, 3 * d)
+    yield "shortconv.out_proj.weight", (d, d)
+
+
 def _tensor_type(name: str, ne: tuple[int, ...], shape: Shape, file_type: str) -> GGMLType:
     """llama.cpp's mixtures: output, and values and ffn_down of half the layers, in more bits."""
-    if len(ne) == 1:
+    if len(ne) == 1 or "conv.weight" in name:
         return GGMLType.F32
     base, _, mixture = file_type.partition("_K_")
     if not mixture:

@@ -257,3 +257,49 @@ class FakeEngine:
     def close(self) -> None:
         self._seqs.clear()
         self._users.clear()
+
+
+class CheckpointedEngine(FakeEngine):
+    """Resumes sequences at their end and at checkpoints, of which it keeps ``n_checkpoints``."""
+
+    def __init__(self, *, n_checkpoints: int = 16, n_ctx: int = 256, n_batch: int = 64,
+                 n_cells: int = 1024, n_seq_max: int = 8) -> None:  # fmt: skip
+        super().__init__(
+            n_ctx=n_ctx, n_batch=n_batch, n_cells=n_cells, n_seq_max=n_seq_max, can_cut=False,
+            can_shift=False)  # fmt: skip
+        self._n_checkpoints = n_checkpoints
+        self._checkpoints: dict[int, _Cell] = {}  # by id, in the order of their making
+
+    def checkpoint(self, seq: SeqId) -> None:
+        if self._seqs[seq]:
+            last = self._seqs[seq][-1]
+            self._checkpoints[id(last)] = last
+        while len(self._checkpoints) > self._n_checkpoints:
+            del self._checkpoints[next(iter(self._checkpoints))]
+
+    def resumable(self, seq: SeqId, length: int) -> int:
+        cells = self._seqs[seq]
+        if length >= len(cells):
+            return len(cells)
+        ends = (i for i in range(length, 0, -1) if id(cells[i - 1]) in self._checkpoints)
+        return next(ends, 0)
+
+    def share(self, source: SeqId, target: SeqId, length: int) -> None:
+        if self.resumable(source, length) != length:
+            raise EngineError("the cache cannot be resumed there")
+        super().share(source, target, length)
+
+    def truncate(self, seq: SeqId, length: int) -> int:
+        return super().truncate(seq, self.resumable(seq, length))
+
+    def save(self, seq: SeqId, length: int) -> bytes:
+        if self.resumable(seq, length) != length:
+            raise EngineError("the cache cannot be resumed there")
+        return super().save(seq, length)
+
+    def _drop(self, seq: SeqId, start: int, end: int) -> None:
+        cells = self._seqs[seq][start:end]
+        super()._drop(seq, start, end)
+        for cell in cells:
+            if not self._users[id(cell)]:
+                self._checkpoints.pop(id(cell), None)

@@ -306,7 +306,7 @@ def test_running_state_cannot_be_cut(recurrent: LlamaEngine) -> None:
 def test_running_state_is_shared_whole(recurrent: LlamaEngine) -> None:
     tokens = some_tokens(20)
     feed(recurrent, A, tokens[:16])
-    with pytest.raises(EngineError, match="whole"):
+    with pytest.raises(EngineError, match="running state"):
         recurrent.share(A, B, 10)
     recurrent.share(A, B, 16)
     expected = feed(recurrent, A, tokens[16:], 16)
@@ -317,7 +317,7 @@ def test_running_state_is_shared_whole(recurrent: LlamaEngine) -> None:
 def test_running_state_is_saved_whole(recurrent: LlamaEngine) -> None:
     tokens = some_tokens(20)
     feed(recurrent, A, tokens[:16])
-    with pytest.raises(EngineError, match="whole"):
+    with pytest.raises(EngineError, match="running state"):
         recurrent.save(A, 10)
     state = recurrent.save(A, 16)
     expected = feed(recurrent, A, tokens[16:], 16)

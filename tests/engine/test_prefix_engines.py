@@ -29,14 +29,9 @@ TOYS = [
     "qwen2vl", "qwen3", "qwen35", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vl",
 ]  # fmt: skip
 
-RECURRENT = {
-    "granitehybrid", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe",
-    "qwen3next",
-}  # fmt: skip
-
 LOAD = LoadOptions(n_ctx=512, n_cells=1024, n_batch=64, n_threads=1, cache_type="f32")
 
-Case = tuple[Engine, Path, bool]
+Case = tuple[Engine, Path]
 
 
 def _prompt(n: int, seed: int = 1) -> list[int]:
@@ -45,7 +40,7 @@ def _prompt(n: int, seed: int = 1) -> list[int]:
 
 @pytest.fixture
 def case(request: pytest.FixtureRequest, tiny_model: Callable[..., Path]) -> Iterator[Case]:
-    """An engine, its model, and whether it can be resumed anywhere."""
+    """An engine and its model."""
     kind, name = request.param
     if kind == "toy":
         path = request.getfixturevalue("shared_data") / "toy" / f"{name}.gguf"
@@ -53,7 +48,7 @@ def case(request: pytest.FixtureRequest, tiny_model: Callable[..., Path]) -> Ite
         path = tiny_model(name, "F32")
     open_engine: Callable[..., Engine] = NativeEngine.open if kind == "native" else LlamaEngine.open
     engine = open_engine(path, LOAD, "test", lambda _: None)
-    yield engine, path, name not in RECURRENT
+    yield engine, path
     engine.close()
 
 
@@ -94,7 +89,7 @@ class _Runs:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(case), indirect=True)
 def test_conversation_goes_on_where_it_ended(case: Case, tmp_path: Path) -> None:
-    engine, path, resumes_anywhere = case
+    engine, path = case
     runs = _Runs(engine, path, tmp_path)
     prompt = _prompt(100)
     answer = _evaluated(engine, prompt)
@@ -103,8 +98,7 @@ def test_conversation_goes_on_where_it_ended(case: Case, tmp_path: Path) -> None
     runs.answer(prompt, is_saving=True)
     (restored,) = runs.answer(turn, is_saving=True)
     assert restored.text == cold.text
-    expected = len(prompt) - 1 if resumes_anywhere else len(prompt + answer)
-    assert restored.finish.restored_tokens == expected
+    assert restored.finish.restored_tokens == len(prompt) - 1
 
 
 def _evaluated(engine: Engine, prompt: list[int]) -> list[int]:

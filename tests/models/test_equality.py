@@ -9,7 +9,7 @@ import pytest
 
 from cama.core.errors import EngineError
 from cama.core.load import LoadOptions
-from cama.engine.base import Engine, Plan, SeqId, Span
+from cama.engine.base import Engine, Plan, Resumes, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
 from tests.models import toys
@@ -128,8 +128,31 @@ def _states(pair: Pair) -> None:
     _same(pair, (1, 21, [6], 1), (2, 21, _ids(4, 4), 1), (0, 21, [5], 1))
 
 
+def _checkpoints(pair: Pair) -> None:
+    """Resumed behind a checkpoint: by cutting, in another sequence, and from a saved state."""
+    a, b, c = SeqId(0), SeqId(1), SeqId(2)
+    _same(pair, (0, 0, _ids(20), 1))
+    for engine in pair:
+        assert isinstance(engine, Resumes)
+        engine.checkpoint(a)
+    _same(pair, (0, 20, _ids(30, 1), 1), (1, 0, _ids(7, 2), 1))
+    _same(pair, (0, 50, [5], 1))
+    for engine in pair:
+        assert isinstance(engine, Resumes)
+        assert [engine.resumable(a, n) for n in (19, 20, 50, 51)] == [0, 20, 20, 51]
+        engine.share(a, c, 20)
+        engine.truncate(b, 0)
+        engine.restore(b, engine.save(a, 20))
+        assert engine.truncate(a, 40) == 20
+    _same(pair, (0, 20, _ids(9, 3), 9), (2, 20, _ids(9, 3), 9), (1, 20, _ids(4, 4), 1))
+    for engine in pair:
+        engine.truncate(a, 0)
+        engine.share(c, a, 20)
+    _same(pair, (0, 20, _ids(9, 3), 9), (2, 29, [8], 1))
+
+
 SCENARIOS = [_prefill_and_decode, _shared_prefix, _eight_sequences, _mixed]
-OF_WHOLE_SEQUENCES = [_prefill_and_decode, _eight_sequences, _states]
+OF_WHOLE_SEQUENCES = [_prefill_and_decode, _eight_sequences, _states, _checkpoints]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from cama.core.errors import CacheFull, CamaError
 from cama.core.priority import Ageing
 from cama.engine.base import Adapts, Engine, SeqId
+from cama.engine.marks import marks
 from cama.engine.prefix import PrefixCache
 from cama.engine.radix import Tokens, common_length
 from cama.engine.saving import Saving
@@ -160,7 +161,8 @@ class Admission:
 
     def _find_lead(self, request: Request, tokens: Tokens) -> _Lead | None:
         readers = [r for r in self.running if r.pending > 1 and r.key == request.key]
-        if not readers or not self._engine.info.can_cut:
+        needs_mark = self._cache.has_checkpoints
+        if not readers or not (self._engine.info.can_cut or needs_mark):
             return None
         common, is_same, reader = max(
             (
@@ -170,7 +172,11 @@ class Admission:
             key=lambda found: found[:2],
         )
         gain = common - self._cache.match(request.key, tokens)
-        return _Lead(reader, common) if gain >= (1 if is_same else _WORTH_WAITING) else None
+        if gain < (1 if is_same else _WORTH_WAITING) or (needs_mark and reader.n_cached >= common):
+            return None
+        if needs_mark:
+            reader.mark(common)
+        return _Lead(reader, common)
 
     def _start(self, request: Request) -> bool:
         self._publish()
@@ -187,6 +193,9 @@ class Admission:
             self._cache.keep(claim.seq, tokens[: claim.length])
             return False
         request.seq, request.n_cached = claim.seq, claim.length
+        if self._cache.has_checkpoints:
+            n_batch, ends = self._engine.info.n_batch, self._engine.tokenizer.end_of_generation
+            request.marks = marks(tokens, claim.length, claim.common, n_batch, ends)
         if request.started is None:
             request.started = self._clock()
             request.cached_tokens, request.miss = claim.length, claim.miss
@@ -295,6 +304,7 @@ class Admission:
 
     def _stop(self, request: Request) -> None:
         request.seq, request.n_cached, request.was_shifted = None, 0, False
+        request.marks.clear()
         self.running.remove(request)
         self._release_adapters(request)
         self.retry()

@@ -68,7 +68,8 @@ class EngineInfo:
     ``n_ctx`` limits one sequence (tokens); ``n_cells`` is the pool that all sequences share, in
     which a shared prefix counts once; sequence ids are 0 ... ``n_seq_max`` - 1.
     ``reason`` says in words why this engine runs this model. One that does not generate has no
-    cells and can only embed.
+    cells and can only embed. ``can_cut``: a sequence can be resumed behind any of its tokens;
+    otherwise at its end, and where an engine that :class:`Resumes` says.
     """
 
     engine: EngineName
@@ -129,7 +130,10 @@ class Engine(Protocol):
         """
 
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
-        """Let the empty ``target`` see the first ``length`` cells of ``source``, uncopied."""
+        """Let the empty ``target`` see the first ``length`` cells of ``source``, uncopied.
+
+        Raises EngineError where the cache cannot be resumed there.
+        """
 
     def truncate(self, seq: SeqId, length: int) -> int:
         """Forget positions >= ``length``.
@@ -162,6 +166,20 @@ class Interruptible(Protocol):
 
     def interrupt(self) -> None:
         """Abort the forward pass that runs now, if one does: it raises Interrupted."""
+
+
+@runtime_checkable
+class Resumes(Protocol):
+    """An engine whose sequences can be resumed at their end and at checkpoints."""
+
+    def resumable(self, seq: SeqId, length: int) -> int:
+        """The most of the first ``length`` tokens that share, truncate and save can keep."""
+
+    def checkpoint(self, seq: SeqId) -> None:
+        """Remember the end of ``seq`` as a place to resume at, for as long as there is room.
+
+        Sequences that share its last cell can be resumed there, too, also when ``seq`` is gone.
+        """
 
 
 @runtime_checkable

@@ -277,6 +277,10 @@ class Loop:
             if span.n_outputs:
                 outcomes.append(self._reader.read(request, rows[: span.n_outputs]))
                 rows = rows[span.n_outputs :]
+        for request, _ in parts:
+            if request.is_at_mark():
+                assert request.seq is not None
+                self._cache.checkpoint(request.seq)
         accepted = [(outcome.request, outcome.n_accepted) for outcome in outcomes]
         self._speculation.learn(accepted, n_tokens, seconds)
         for outcome in outcomes:
@@ -314,6 +318,7 @@ class Loop:
         except EngineError as error:
             _logger.debug("the cache cannot shift, tokens are evaluated again: %s", error)
             request.n_cached = self._cache.cut(request.seq, start)
+        request.marks = [start] if request.n_cached < start else []
         self._cache.hold(request.seq, request.reusable())
         self._admission.retry()
 

@@ -7,13 +7,16 @@ from typing import NamedTuple
 
 from cama.core.errors import CacheFull, EngineError
 from cama.core.generation import MissReason
-from cama.engine.base import Engine, SeqId
+from cama.engine.base import Engine, Resumes, SeqId
 from cama.engine.radix import EMPTY, MIN_RUN, Key, Point, RadixTree, Tokens
 
 _logger = logging.getLogger(__name__)
 
 _MAX_SOURCES = 8
 """How many sequences are asked to share at one token; what one refuses others mostly do too."""
+
+_MAX_PASSING = 32
+"""How many sequences that go on from one node are asked where they can be resumed."""
 
 _MAX_GHOSTS = 64
 """Evicted texts that are remembered, to tell who asks for one again."""
@@ -27,11 +30,15 @@ class Miss(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A sequence id for a prompt, holding its first ``length`` tokens; None when none is left."""
+    """A sequence id for a prompt, holding its first ``length`` tokens; None when none is left.
+
+    Another text has its first ``common`` tokens: as many or more.
+    """
 
     seq: SeqId | None
     length: int = 0
     miss: Miss = Miss()
+    common: int = 0
 
 
 class PrefixCache:
@@ -50,6 +57,9 @@ class PrefixCache:
         self._tree: RadixTree[SeqId] = RadixTree()
         self._ghosts = _Ghosts()
         self._can_cut = engine.info.can_cut
+        self._resumes: Resumes | None = None
+        if isinstance(engine, Resumes) and not self._can_cut:
+            self._resumes = engine
 
     def match(self, key: Key, tokens: Tokens) -> int:
         """How many of ``tokens`` a claim would find; never all, for one must be evaluated."""
@@ -75,24 +85,44 @@ class PrefixCache:
             miss = Miss("not_resumable")
         else:
             miss = self._miss(key, wanted, length, differs)
-        return Claim(seq, length, miss)
+        return Claim(seq, length, miss, point.length)
 
     def _sources(self, point: Point[SeqId]) -> Iterator[tuple[SeqId, int]]:
         """Sequences to begin from and with how many tokens, the best first.
 
         Those that pass through ``point`` hold the same; an idle one that ends there can be taken
-        over. Where the cache cannot be resumed at that token, it can at the end of a sequence.
+        over. Where the cache cannot be resumed at that token, it can at the end of a sequence, and
+        at checkpoints.
         """
         node, length = point
         if not length:
             return
         if length == node.end:
             yield from ((seq, length) for seq in node.ends & self._idle)
+        if self._resumes is not None:
+            yield from self._checkpoints(self._resumes, point)
+            return
         if self._can_cut:
             yield from ((seq, length) for seq in islice(node.below(), _MAX_SOURCES))
         for node in point.path():
             if node.end:
                 yield from ((seq, node.end) for seq in node.ends)
+
+    def _checkpoints(self, engine: Resumes, point: Point[SeqId]) -> list[tuple[SeqId, int]]:
+        """Where the sequences that begin like the text of ``point`` can be resumed, longest first.
+
+        Also those that leave it early may have the last checkpoint before they do.
+        """
+        found: dict[SeqId, int] = {}
+        for node in (point.node, *point.path()):
+            end = min(node.end, point.length)
+            if any(length >= end for length in found.values()):
+                break
+            for seq in islice(node.below(), _MAX_PASSING):
+                if seq not in found:
+                    found[seq] = engine.resumable(seq, end)
+        pairs = sorted(found.items(), key=lambda pair: pair[1], reverse=True)
+        return [(seq, length) for seq, length in pairs[:_MAX_SOURCES] if length]
 
     def _take(self, source: SeqId, length: int, key: Key, wanted: Tokens) -> SeqId | None:
         """A sequence with the first ``length`` tokens: ``source`` itself or one that shares them.
@@ -103,7 +133,8 @@ class PrefixCache:
             return None  # it was evicted to try another one
         node, is_idle = self._tree.node(source), source in self._idle
         # Where the middle of a sequence is no place to resume, its end is worth another id.
-        is_its_own = node.end == length and (self._can_cut or not self._free)
+        resumes = self._can_cut or self._resumes is not None
+        is_its_own = node.end == length and (resumes or not self._free)
         if (is_idle and is_its_own) or not self._has_free_id(spare=source):
             return self._take_over(source, length) if is_idle else None
         target = self._free.pop()
@@ -118,7 +149,8 @@ class PrefixCache:
 
     def _take_over(self, source: SeqId, length: int) -> SeqId:
         self._idle.remove(source)
-        self.cut(source, length)
+        if self.cut(source, length):
+            self.checkpoint(source)
         self._tree.touch(source)
         return source
 
@@ -151,6 +183,20 @@ class PrefixCache:
         kept = self._engine.truncate(seq, length)
         self._tree.cut(seq, kept)
         return kept
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether sequences can be resumed where somebody asked for it, and not elsewhere."""
+        return self._resumes is not None
+
+    def checkpoint(self, seq: SeqId) -> None:
+        """Let others go on from where ``seq`` is, which they may anyway in most caches."""
+        if self._resumes is not None:
+            self._resumes.checkpoint(seq)
+
+    def resumable(self, seq: SeqId, length: int) -> int:
+        """How much of the first ``length`` tokens of ``seq`` can be used apart from the rest."""
+        return length if self._resumes is None else self._resumes.resumable(seq, length)
 
     def keep(self, seq: SeqId, tokens: Tokens) -> None:
         """The request is over; ``tokens``, all that ``seq`` holds, stay for later prompts."""

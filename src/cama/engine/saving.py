@@ -146,12 +146,14 @@ class Saving:
         """Save what ``request`` left in ``seq``, if it took long to compute.
 
         That is the prompt, but for the token that is always evaluated: so the state is good for the
-        same prompt again where it can only be used whole. Answers are read faster than written.
+        same prompt again where it can only be used whole. Where the cache cannot be resumed there,
+        it is what comes before the last place where it can. Answers are read faster than written.
         """
         if self._store is None or not self._n_tokens or not self._cache.is_idle(seq):
             return
         speed = self._seconds / self._n_tokens
-        for length in sorted({min(len(tokens), len(request.prompt) - 1), len(tokens)}):
+        n_prompt = self._cache.resumable(seq, min(len(tokens), len(request.prompt) - 1))
+        for length in sorted({n_prompt, len(tokens)} - {0}):
             if not self._store.wants(request.key, tokens[:length], speed):
                 return
             try:

@@ -2,6 +2,7 @@
 
 import math
 from array import array
+from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -97,7 +98,8 @@ class Request:
 
     ``n_top`` is ``Generation.logprobs``; of the prompt's tokens, ``n_scored`` need no
     log-probability any more. ``proposal`` are tokens that the next pass evaluates behind them;
-    those that turn out to be right become tokens. ``is_batch``: others go first.
+    those that turn out to be right become tokens. A pass ends at each of ``marks``, numbers of
+    tokens behind which the state is to be remembered. ``is_batch``: others go first.
     ``piece`` gives the text of a token where some control tokens are visible.
     """
 
@@ -121,6 +123,7 @@ class Request:
     n_scored: int
     speculator: Speculator | None = None
     proposal: list[int] = field(default_factory=list)
+    marks: list[int] = field(default_factory=list)
 
     arrival: int = 0
     seq: SeqId | None = None
@@ -163,7 +166,10 @@ class Request:
     @property
     def next_pending(self) -> int:
         """How many of the pending tokens the next pass may evaluate."""
-        return min(self.pending, _MOST_SCORED) if self.is_scoring else self.pending
+        most = _MOST_SCORED if self.is_scoring else self.pending
+        if self.marks:
+            most = min(most, self.marks[0] - self.n_cached)
+        return min(self.pending, most)
 
     @property
     def is_generating(self) -> bool:
@@ -185,6 +191,17 @@ class Request:
     def is_full(self) -> bool:
         """The newest token no longer fits into the context window."""
         return len(self.tokens) > self.n_ctx
+
+    def mark(self, n_tokens: int) -> None:
+        """Have the state behind so many tokens remembered, which are not evaluated yet."""
+        if n_tokens not in self.marks:
+            insort(self.marks, n_tokens)
+
+    def is_at_mark(self) -> bool:
+        """Whether the next mark is reached, which is then behind."""
+        is_reached = bool(self.marks) and self.marks[0] <= self.n_cached
+        del self.marks[:is_reached]
+        return is_reached
 
     def history(self) -> Tokens:
         """Prompt and answer, to look for in the cache: nothing of what needs logits is there."""

@@ -119,10 +119,10 @@ def test_claim_starts_empty_where_the_engine_cannot_share() -> None:
     engine = FakeEngine(grain=4)
     cache = PrefixCache(engine)
     _keep(engine, cache, "abcdefg")
-    seq, length, miss = cache.claim(KEY, _tokens("abcdef"))
-    assert seq is not None
-    assert (length, miss) == (0, Miss("not_resumable"))
-    assert engine.length(seq) == 0
+    claim = cache.claim(KEY, _tokens("abcdef"))
+    assert claim.seq is not None
+    assert (claim.length, claim.miss) == (0, Miss("not_resumable"))
+    assert engine.length(claim.seq) == 0
 
 
 def test_claim_resumes_at_the_end_of_a_shorter_sequence() -> None:

@@ -37,7 +37,7 @@ _NO_SLOT, _ABORTED = 1, 2
 
 
 class LlamaEngine:
-    """Implements cama.engine.base.Engine, Adapts, Embeds and Interruptible."""
+    """Implements cama.engine.base.Engine, Adapts, Embeds, Interruptible and Resumes."""
 
     def __init__(self, model: int, path: Path, load: LoadOptions, reason: str) -> None:
         """Take over ``model``, loaded from ``path``, which ``close`` frees."""
@@ -129,6 +129,14 @@ class LlamaEngine:
     def truncate(self, seq: SeqId, length: int) -> int:
         self._check(seq)
         return self._memory.truncate(seq, length)
+
+    def resumable(self, seq: SeqId, length: int) -> int:
+        self._check(seq)
+        return self._memory.resumable(seq, length)
+
+    def checkpoint(self, seq: SeqId) -> None:
+        self._check(seq)
+        self._memory.checkpoint(seq)
 
     def shift(self, seq: SeqId, start: int, end: int) -> None:
         self._check(seq)

@@ -5,7 +5,13 @@ from collections.abc import Iterable
 from cama.core.errors import EngineError, UnsupportedModel
 from cama.engine.base import Plan
 from cama.engine.cells import Cells
+from cama.engine.checkpoints import Checkpoints
+from cama.engine.llama import state
 from cama.ggml.llama import llama
+
+_CHECKPOINT_BYTES = 512 << 20
+_CHECKPOINTS = 4, 128
+"""What the checkpoints of running states may take, and how many there are at least and at most."""
 
 
 class Memory:
@@ -16,6 +22,7 @@ class Memory:
     """
 
     def __init__(self, context: int, spare: int, *, is_recurrent: bool, window: int) -> None:
+        self._context = context
         self._memory = llama().llama_get_memory(context)
         if not self._memory:
             raise UnsupportedModel("the model embeds text, it does not continue it")
@@ -26,6 +33,8 @@ class Memory:
         self.cells = Cells(llama().llama_n_ctx(context))
         # libllama turns the keys of moved cells at the start of the next pass
         self.is_shift_pending = False
+        self._checkpoints: Checkpoints | None = None  # until one is asked for
+        self._states: dict[int, bytes] = {}  # of checkpoints, by slot
 
     def append(self, plan: Plan) -> None:
         """Account for the tokens of ``plan``. Raises CacheFull."""
@@ -35,21 +44,72 @@ class Memory:
         """Forget the tokens of ``plan``, of which libllama may have kept any number."""
         for span in plan.spans:
             self.cells.truncate(span.seq, self._cut(span.seq, span.start))
+        self._prune()
 
     def share(self, source: int, target: int, length: int) -> None:
         self._require(source, length)
         self.cells.share(source, target, length)
         if length:
             llama().llama_memory_seq_cp(self._memory, source, target, 0, self._end(length))
+            self._rewind(source, target, length)
 
     def truncate(self, seq: int, length: int) -> int:
         if length < 0:
             raise EngineError(f"a sequence cannot have {length} cells")
-        if length >= self.cells.length(seq):
-            return self.cells.length(seq)
-        kept = self._cut(seq, length if self._is_whole(seq, length) else 0)
+        length = self.resumable(seq, length)
+        if length == self.cells.length(seq):
+            return length
+        try:
+            self._rewind(seq, seq, length)
+        except EngineError:
+            return 0
+        kept = self._cut(seq, length)
         self.cells.truncate(seq, kept)
+        self._prune()
         return kept
+
+    def resumable(self, seq: int, length: int) -> int:
+        """The most of the first ``length`` tokens that can be kept without the rest."""
+        n = self.cells.length(seq)
+        if length >= n:
+            return n
+        if self._is_recurrent:
+            return self._checkpoints.last(seq, length) if self._checkpoints else 0
+        return length if self._is_whole(seq, length) else 0
+
+    def checkpoint(self, seq: int) -> None:
+        """Keep the running states of ``seq`` at its end."""
+        if not self._is_recurrent or not self.cells.length(seq):
+            return
+        running = None
+        if self._checkpoints is None:
+            running = state.save_running(self._context, seq)
+            least, most = _CHECKPOINTS
+            n_slots = min(max(_CHECKPOINT_BYTES // len(running), least), most)
+            self._checkpoints = Checkpoints(self.cells, n_slots)
+        slot = self._checkpoints.add(seq)
+        if slot is not None:
+            self._states[slot] = running or state.save_running(self._context, seq)
+
+    def _rewind(self, source: int, target: int, length: int) -> None:
+        """Give ``target``, a copy of ``source``, the running states behind ``length`` tokens.
+
+        Raises EngineError where libllama cannot; then ``target`` is empty.
+        """
+        if not self._checkpoints or length in (0, self.cells.length(source)):
+            return
+        running = self._states[self._checkpoints.slot(source, length)]
+        try:
+            state.restore_running(self._context, target, running)
+        except EngineError:
+            self.clear([target])
+            raise
+        llama().llama_memory_seq_rm(self._memory, target, length, -1)
+
+    def _prune(self) -> None:
+        """Cells may have become free."""
+        for slot in self._checkpoints.prune() if self._checkpoints else ():
+            del self._states[slot]
 
     def shift(self, seq: int, start: int, end: int) -> None:
         if not self._can_shift:
@@ -58,6 +118,7 @@ class Memory:
         if end >= n_before and self._is_recurrent:
             raise EngineError("a recurrent state cannot lose its last tokens")
         self.cells.shift(seq, start, end)
+        self._prune()
         if start == end:
             return
         llama().llama_memory_seq_rm(self._memory, seq, start, end)
@@ -70,7 +131,8 @@ class Memory:
         self._require(seq, length)
         if length == self.cells.length(seq):
             return seq
-        llama().llama_memory_seq_cp(self._memory, seq, self._spare, 0, length)
+        llama().llama_memory_seq_cp(self._memory, seq, self._spare, 0, self._end(length))
+        self._rewind(seq, self._spare, length)
         return self._spare
 
     def give_back(self, seq: int) -> None:
@@ -88,6 +150,7 @@ class Memory:
         for seq in seqs:
             self._cut(seq, 0)
             self.cells.truncate(seq, 0)
+        self._prune()
 
     def _cut(self, seq: int, length: int) -> int:
         """Remove positions from ``length`` on, or all where libllama cannot cut there."""
@@ -100,10 +163,9 @@ class Memory:
     def _require(self, seq: int, length: int) -> None:
         if not 0 <= length <= self.cells.length(seq):
             raise EngineError(f"sequence {seq} has no {length} tokens")
-        if self._is_recurrent and length not in (0, self.cells.length(seq)):
-            raise EngineError("a recurrent state exists for a whole sequence only")
-        if not self._is_whole(seq, length):
-            raise EngineError("the window in front of this position is gone")
+        if self.resumable(seq, length) != length:
+            gone = "running state" if self._is_recurrent else "window in front of it"
+            raise EngineError(f"{length} tokens cannot be resumed: the {gone} is not kept")
 
     def _is_whole(self, seq: int, length: int) -> bool:
         """Whether layers with a window still hold what the token at ``length`` will look at."""

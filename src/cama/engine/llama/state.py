@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 
 from cama.core.errors import EngineError
+from cama.ggml._llama_abi import LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 from cama.ggml.library import address_of
 from cama.ggml.llama import llama
 
@@ -40,6 +41,28 @@ def restore(context: int, seq: int, state: bytes) -> None:
     data = np.frombuffer(state, np.uint8, offset=_HEAD.size)
     if not llama().llama_state_seq_set_data(context, data.ctypes.data, len(data), seq):
         raise EngineError("libllama could not restore the state")
+
+
+def save_running(context: int, seq: int) -> bytes:
+    """The running states of ``seq`` at its end, without its cells."""
+    library = llama()
+    size = library.llama_state_seq_get_size_ext(context, seq, LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY)
+    buffer = ctypes.create_string_buffer(size)
+    written = library.llama_state_seq_get_data_ext(
+        context, address_of(buffer), size, seq, LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+    )
+    if written != size:
+        raise EngineError("libllama could not copy the running state")
+    return buffer.raw
+
+
+def restore_running(context: int, seq: int, data: bytes) -> None:
+    """Put the running states of :func:`save_running` into the place of those of ``seq``."""
+    view = np.frombuffer(data, np.uint8)
+    if not llama().llama_state_seq_set_data_ext(
+        context, view.ctypes.data, len(view), seq, LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+    ):
+        raise EngineError("libllama could not restore the running state")
 
 
 def _head(identity: str, length: int, data: memoryview) -> bytes:

@@ -11,11 +11,12 @@ from cama.core.generation import Adapters
 from cama.core.load import LoadOptions
 from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
 from cama.engine.cells import Cells
+from cama.engine.checkpoints import Checkpoints
 from cama.engine.native import state
 from cama.engine.native.adapters import StackedAdapters
 from cama.engine.native.embedder import Embedder
 from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
-from cama.engine.native.kvcache.layout import StateLayout
+from cama.engine.native.kvcache.layout import state_bytes
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import (
@@ -36,9 +37,14 @@ from cama.ggml.backend import Backend, Scheduler
 
 N_SEQ_MAX = 256
 
+_SPARE_BYTES = 1 << 30
+_SPARE_STATES = 8, 256
+"""What running states may take besides those of the sequences that run, and how many that is at
+least and at most: half of them are for idle sequences, half for checkpoints."""
+
 
 class NativeEngine:
-    """Implements cama.engine.base.Engine, Adapts, Embeds and Interruptible."""
+    """Implements cama.engine.base.Engine, Adapts, Embeds, Interruptible and Resumes."""
 
     def __init__(self, file: ModelFile, load: LoadOptions, reason: str) -> None:
         check_whole(file)
@@ -51,9 +57,9 @@ class NativeEngine:
         c = self.model.config
         n_threads = load.n_threads or default_threads()
         n_cells = load.cells_for(c.n_ctx_train)
-        self._keeps_states = any(isinstance(kept, StateLayout) for kept in model.layouts)
-        # a running state is large, and there is one for each sequence
-        n_seq_max = max(1, load.n_parallel) if self._keeps_states else N_SEQ_MAX
+        n_state_bytes = state_bytes(model.layouts)
+        self._keeps_states = n_state_bytes > 0
+        n_seq_max, n_checkpoints = _n_states(n_state_bytes, max(1, load.n_parallel))
         self.info = EngineInfo(
             engine="native",
             reason=reason,
@@ -71,7 +77,9 @@ class NativeEngine:
         self._cache_type = load.cache_type
         self._embedder: Embedder | None = None
         self._cells = Cells(n_cells)
-        self._storage = KVStorage(self.model.layouts, n_cells, load.cache_type, n_seq_max)
+        self._checkpoints = Checkpoints(self._cells, n_checkpoints)
+        n_slots = n_seq_max + n_checkpoints
+        self._storage = KVStorage(self.model.layouts, n_cells, load.cache_type, n_slots)
         cell_bytes = self._storage.cell_bytes
         self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{cell_bytes}:{load.cache_type}"
         self._abort = AbortFlag()
@@ -107,7 +115,7 @@ class NativeEngine:
             is_lost = self._keeps_states and not isinstance(error, CacheFull)
             for span in plan.spans:
                 self._cells.truncate(span.seq, 0 if is_lost else span.start)
-            self._graphs.forget()
+            self._freed()
             raise
 
     def _compute(self, plan: Plan) -> Logits:
@@ -144,22 +152,46 @@ class NativeEngine:
 
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
         check_sequence(target, self.info)
-        self._require_state(source, length)
+        slot = self._state_of(source, length)
         self._cells.share(source, target, length)
         if self._keeps_states and length:
-            self._storage.copy_state(source, target)
+            self._storage.copy_state(slot, target)
         self._graphs.forget()
-
-    def _require_state(self, seq: SeqId, length: int) -> None:
-        if self._keeps_states and length not in (0, self._cells.length(seq)):
-            raise EngineError("a running state exists for a whole sequence only")
 
     def truncate(self, seq: SeqId, length: int) -> int:
-        if self._keeps_states and length < self._cells.length(seq):
-            length = min(length, 0)  # there is no state of the middle
+        if length < 0:
+            raise EngineError(f"a sequence cannot have {length} cells")
+        length = self.resumable(seq, length)
+        slot = self._state_of(seq, length)
+        if slot != seq:
+            self._storage.copy_state(slot, seq)
         self._cells.truncate(seq, length)
+        self._freed()
+        return length
+
+    def resumable(self, seq: SeqId, length: int) -> int:
+        length = min(length, self._cells.length(seq))
+        if not self._keeps_states or length == self._cells.length(seq):
+            return length
+        return self._checkpoints.last(seq, length)
+
+    def checkpoint(self, seq: SeqId) -> None:
+        slot = self._checkpoints.add(seq)
+        if slot is not None:
+            self._storage.copy_state(seq, self.info.n_seq_max + slot)
+
+    def _state_of(self, seq: SeqId, length: int) -> int:
+        """The slot of the state behind ``length`` tokens of ``seq``."""
+        if not self._keeps_states or length in (0, self._cells.length(seq)):
+            return seq
+        if self.resumable(seq, length) != length:
+            raise EngineError(f"{length} tokens cannot be resumed: the running state is not kept")
+        return self.info.n_seq_max + self._checkpoints.slot(seq, length)
+
+    def _freed(self) -> None:
+        """Cells may have become free."""
+        self._checkpoints.prune()
         self._graphs.forget()
-        return min(length, self._cells.length(seq))
 
     def shift(self, seq: SeqId, start: int, end: int) -> None:
         if self._keeps_states:
@@ -175,8 +207,8 @@ class NativeEngine:
         cells = self._cells.cells(seq)[:length]
         if len(cells) != length:
             raise EngineError(f"sequence {seq} holds fewer than {length} tokens")
-        self._require_state(seq, length)
-        return state.pack(self._identity, self._storage, cells, seq)
+        slot = self._state_of(seq, length)
+        return state.pack(self._identity, self._storage, cells, slot)
 
     def restore(self, seq: SeqId, state_bytes: bytes) -> int:
         check_sequence(seq, self.info)
@@ -231,3 +263,12 @@ class NativeEngine:
         self._weights.close()
         self.tokenizer.close()
         self._file.close()
+
+
+def _n_states(n_bytes: int, n_parallel: int) -> tuple[int, int]:
+    """How many sequences, and how many checkpoints, an engine keeps whose states take so much."""
+    if not n_bytes:
+        return N_SEQ_MAX, 0
+    least, most = _SPARE_STATES
+    n_spare = min(max(_SPARE_BYTES // n_bytes, least), most)
+    return min(n_parallel + n_spare // 2, N_SEQ_MAX), n_spare - n_spare // 2

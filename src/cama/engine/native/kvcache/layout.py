@@ -1,5 +1,6 @@
 """What a layer keeps of each token, and which tokens see it."""
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 
@@ -32,6 +33,9 @@ class CacheLayout(NamedTuple):
     owner: int | None = None
 
 
+_FLOAT32_BYTES = 4
+
+
 class StateLayout(NamedTuple):
     """Float32 elements of each running state that a layer keeps of a sequence."""
 
@@ -40,3 +44,9 @@ class StateLayout(NamedTuple):
 
 Layout = CacheLayout | StateLayout | None
 """What a layer keeps; nothing where it looks at each token by itself."""
+
+
+def state_bytes(layouts: Iterable[Layout]) -> int:
+    """Bytes of one sequence's running states."""
+    states = (layout for layout in layouts if isinstance(layout, StateLayout))
+    return sum(_FLOAT32_BYTES * width for state in states for width in state.widths)

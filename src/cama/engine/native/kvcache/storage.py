@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from cama.core.load import CacheType
-from cama.engine.native.kvcache.layout import CacheLayout, Layout, StateLayout, Window
+from cama.engine.native.kvcache.layout import (
+    CacheLayout,
+    Layout,
+    StateLayout,
+    Window,
+    state_bytes,
+)
 from cama.engine.native.kvcache.state import LayerState
 from cama.ggml import _abi, ops
 from cama.ggml.backend import Buffer
@@ -134,7 +140,7 @@ class KVStorage:
     def __init__(
         self, layouts: Sequence[Layout], n_cells: int, cache_type: CacheType, n_slots: int
     ) -> None:
-        """``n_slots`` sequences can keep running states, where layers have such."""
+        """``n_slots`` running states of sequences can be kept, where layers have such."""
         self.n_cells = n_cells
         self._layouts = layouts
         self._context = Context(3 * len(layouts))
@@ -201,7 +207,7 @@ class KVStorage:
     @property
     def state_bytes(self) -> int:
         """Bytes of one sequence's running states."""
-        return sum(row_bytes(pool.type, pool.shape[0]) for pool in self.state_pools)
+        return state_bytes(self._layouts)
 
     def clear_state(self, slot: int) -> None:
         """What a sequence begins with."""

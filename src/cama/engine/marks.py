@@ -1,0 +1,47 @@
+"""Where in a prompt its running state is worth remembering: later prompts may go on from there."""
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from cama.engine.radix import Tokens
+
+APART = 32
+"""Tokens between two marks, at least: a mark ends a pass, and one more costs as much as some
+tokens of another."""
+
+_MOST_REGULAR = 8
+"""Marks of a long prompt that nothing but its length asks for."""
+
+
+def marks(
+    tokens: Tokens,
+    n_cached: int,
+    common: int,
+    n_batch: int,
+    end_of_generation: Collection[int],
+) -> list[int]:
+    """Behind which tokens of a prompt to remember the state, in order.
+
+    ``n_cached`` tokens are in the cache already; another text has the first ``common`` as well.
+    """
+    found: list[int] = []
+    for place in _wanted(tokens, common, n_batch, end_of_generation):
+        is_new = n_cached < place < len(tokens)
+        if is_new and all(abs(place - other) >= APART for other in (0, n_cached, *found)):
+            found.append(place)
+    return sorted(found)
+
+
+def _wanted(
+    tokens: Tokens, common: int, n_batch: int, end_of_generation: Collection[int]
+) -> Iterator[int]:
+    """Places by how likely another prompt leaves this one there."""
+    yield common
+    turns = np.flatnonzero(np.isin(tokens, list(end_of_generation))) + 1
+    if len(turns):
+        yield int(turns[0])  # behind what a system prompt says
+        yield int(turns[-1])  # the answer may be told in another way next time
+    yield len(tokens) - 1  # the same prompt again
+    step = n_batch * -(-len(tokens) // (n_batch * _MOST_REGULAR))
+    yield from range(step, len(tokens), step)
