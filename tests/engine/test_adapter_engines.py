@@ -27,7 +27,7 @@ MakeAdapter = Callable[..., Adapter]
 LOAD = LoadOptions(n_ctx=256, n_cells=512, n_batch=64, n_threads=1, cache_type="f32")
 EXACT = 1e-4
 HALF = 0.03  # half-precision adapters; the logits of these models spread over about 3
-ROUGH = 0.1  # libllama quantizes what it multiplies with quantized adapters
+ROUGH = 0.1  # what is multiplied with quantized weights or adapters is quantized, in whole steps
 TOKENS = tuple(range(30, 54))
 A, B, C = SeqId(0), SeqId(1), SeqId(2)
 
@@ -153,7 +153,7 @@ def test_engines_agree(tiny_model: Callable[..., Path], folder: Path, tmp_path: 
         engine.hold_adapters(adapters)
         found.append(feed(engine, A, adapters))
         engine.close()
-    assert distance(*found) <= HALF
+    assert distance(*found) <= ROUGH
 
 
 def test_state_with_an_adapter_is_saved_and_restored(

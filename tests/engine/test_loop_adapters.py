@@ -83,6 +83,49 @@ def test_prompts_are_read_in_turns_of_one_pass() -> None:
     assert [turns[i : i + 3] for i in (0, 3, 6)] == [SETS[1:]] * 3
 
 
+def test_set_of_batch_requests_lets_interactive_ones_go_first() -> None:
+    engine = FakeEngine(mixes_adapters=False, n_seq_max=8)
+    loop = Loop(engine)
+    batch = [
+        submit(
+            loop, engine, f"batch {i}", "Hello", num_predict=40, adapters=chosen, priority="batch"
+        )
+        for i, chosen in enumerate(SETS[:2])
+    ]
+    for _ in range(6):
+        loop.step()
+    begun = len(engine.plans)
+    watched = [
+        submit(loop, engine, f"{i}", "Hello", num_predict=24, adapters=chosen)
+        for i, chosen in enumerate(SETS[2:])
+    ]
+    while not all(sink.is_over for sink in watched):
+        loop.step()
+    turns = [plan.spans[0].adapters for plan in engine.plans[begun:]]
+    n_batch = sum(turn in SETS[:2] for turn in turns)
+    assert len(turns) / 6 <= n_batch <= len(turns) / 5 + 1  # one pass in five
+    assert not any(sink.is_over for sink in batch)
+    assert len(turns) <= 2 * 24 * 5 / 4 + 2
+    drain(loop)
+    assert all(sink.finish.eval_tokens == 40 for sink in batch)
+
+
+def test_interactive_requests_take_those_of_their_set_along() -> None:
+    engine = FakeEngine(mixes_adapters=False)
+    loop = Loop(engine)
+    same = submit(loop, engine, "same", "Hello", num_predict=20, adapters=SETS[1], priority="batch")
+    other = submit(
+        loop, engine, "other", "Hello", num_predict=20, adapters=SETS[2], priority="batch"
+    )
+    watched = submit(loop, engine, "watched", "Hello", num_predict=20, adapters=SETS[1])
+    while not watched.is_over:
+        loop.step()
+    assert same.is_over or len(same.chunks) >= len(watched.chunks) - 2
+    assert len(other.chunks) < len(watched.chunks) / 2
+    drain(loop)
+    assert other.finish.eval_tokens == 20
+
+
 def test_damaged_adapter_ends_its_request_only() -> None:
     engine = FakeEngine()
     loop = Loop(engine)
