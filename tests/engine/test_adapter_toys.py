@@ -12,7 +12,8 @@ from cama.core.load import LoadOptions
 from cama.engine.base import Logits, Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
-from tests.adapters import changeable, write_adapter
+from cama.gguf import GGUFFile, write_gguf
+from tests.adapters import adapter_at, changeable, encoded, merge, write_adapter
 
 pytestmark = pytest.mark.native
 
@@ -42,6 +43,37 @@ def test_engines_agree(shared_data: Path, tmp_path: Path, name: str) -> None:
         found.append(changed)
         engine.close()
     assert float(np.abs(found[0] - found[1]).max()) <= 1e-3
+    assert float(np.abs(changed - plain).max()) > 0.1
+
+
+def test_experts_are_changed_by_libllama_and_refused_by_the_native_engine(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    path = shared_data / "toy" / "qwen3moe.gguf"
+    rng, rank, tensors = np.random.default_rng(4), 3, []
+    with GGUFFile.open(path) as file:
+        experts = {n: t.shape for n, t in file.tensors.items() if "_exps." in n}
+    for name, (n_in, n_out, n_experts) in experts.items():
+        a = rng.standard_normal((n_experts, rank, n_in), np.float32) / np.float32(n_in**0.5)
+        b = rng.standard_normal((n_experts, n_out, rank), np.float32) / np.float32(3)
+        tensors += [encoded(f"{name}.lora_a", a), encoded(f"{name}.lora_b", b)]
+    facts = {"general.type": "adapter", "general.architecture": "qwen3moe", "adapter.type": "lora"}
+    write_gguf(tmp_path / "experts.gguf", facts, tensors)
+    adapter = adapter_at(tmp_path / "experts.gguf")
+    native = NativeEngine.open(path, LOAD, "test", lambda _: None)
+    with pytest.raises(UnsupportedModel, match=r"cannot change blk.0.ffn_\w+_exps.weight"):
+        native.hold_adapters((adapter,))
+    native.close()
+    merged = merge(tmp_path / "merged.gguf", path, adapter)
+    rows = []
+    for file_path, adapters in ((path, (adapter,)), (merged, ()), (path, ())):
+        engine = LlamaEngine.open(file_path, LOAD, "test", lambda _: None)
+        if adapters:
+            engine.hold_adapters(adapters)
+        rows.append(last_logits(engine, adapters))
+        engine.close()
+    changed, expected, plain = rows
+    assert float(np.abs(changed - expected).max()) <= 1e-3
     assert float(np.abs(changed - plain).max()) > 0.1
 
 
