@@ -20,6 +20,7 @@ from cama.core.errors import (
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Interruptible, Logits, Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
+from tests.splitting import split
 
 pytestmark = pytest.mark.native
 
@@ -369,3 +370,24 @@ def test_windowed_cells_that_were_reused_are_not_taken_for_a_prefix(
     kept = windowed.truncate(A, 30)
     assert kept == 0
     assert np.abs(feed(windowed, A, tokens[:40]) - expected).max() < 0.02
+
+
+def test_split_model_is_the_whole_model(
+    open_engine: Open, tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = tiny_model("llama")
+    parts = split(whole, tmp_path / "parts", "m", 3)
+    # As a store keeps them: under names that do not tell what they are.
+    blobs = tuple(part.rename(tmp_path / f"sha256-{i}") for i, part in enumerate(parts))
+    engine = open_engine(blobs[0], parts=blobs)
+    prompt = engine.tokenizer.encode("Once upon a time", add_special=True, parse_special=False)
+    assert np.array_equal(feed(engine, A, prompt), feed(open_engine(whole), A, prompt))
+
+
+def test_split_model_with_a_damaged_part_is_refused(
+    open_engine: Open, tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    parts = split(tiny_model("llama"), tmp_path / "parts", "m", 2)
+    parts[1].write_bytes(parts[1].read_bytes()[:-100])
+    with pytest.raises(InvalidModelFile, match="beyond the end of the file"):
+        open_engine(parts[0], parts=tuple(parts))

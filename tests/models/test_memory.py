@@ -56,7 +56,7 @@ def test_need_counts_every_byte_of_the_weights_once(
 ) -> None:
     path = tiny_model("qwen3", file_type)
     with GGUFFile.open(path) as file:
-        shape = read_shape(file)
+        shape = read_shape(file, file.tensors)
         assert shape.weights_bytes == sum(tensor.n_bytes for tensor in file.tensors.values())
     assert shape.input_bytes
     assert len(shape.layers) == 2

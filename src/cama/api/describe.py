@@ -1,8 +1,10 @@
 """Models in words: what tags, ps and show say of them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from cama.api.adapters import adapter_facts
@@ -69,12 +71,8 @@ def running(loaded: Loaded, model: StoredModel | None, now: datetime) -> dict[st
 
 def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
     """The answer of show; reads the header of the model's file."""
-    with GGUFFile.open(model.path) as file:
-        info = dict(_model_info(file, verbose=ask.verbose))
-        tensors = [
-            {"name": t.name, "type": t.type.name, "shape": list(t.shape)}
-            for t in file.tensors.values()
-        ]
+    info, tensors = _file_facts(model.parts or (model.path,), verbose=ask.verbose)
+    projector = _file_facts(model.projectors[:1], verbose=ask.verbose)[0]
     optional = {
         "license": "\n".join(model.licenses),
         "modelfile": write_modelfile(model),
@@ -89,10 +87,27 @@ def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
         "details": details(model),
         **without_empty({"messages": messages, "adapters": adapters}),
         "model_info": info,
-        **without_empty({"tensors": tensors}),
+        **without_empty({"projector_info": projector, "tensors": tensors}),
         "capabilities": capability_names(model, facts),
         "modified_at": local_timestamp(model.modified_at),
     }
+
+
+def _file_facts(
+    parts: Sequence[Path], *, verbose: bool
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The metadata of the first of several parts, and the tensors of all."""
+    with ExitStack() as stack:
+        files = [stack.enter_context(GGUFFile.open(path)) for path in parts]
+        info = dict(_model_info(files[0], verbose=verbose)) if files else {}
+        tensors = [
+            {"name": t.name, "type": t.type.name, "shape": list(t.shape)}
+            for file in files
+            for t in file.tensors.values()
+        ]
+        if files:
+            info[_PARAMETER_COUNT] = sum(file.parameter_count for file in files)
+    return info, tensors
 
 
 def parameters(params: dict[str, Any]) -> str:

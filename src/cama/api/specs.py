@@ -26,8 +26,14 @@ async def model_spec(
     """
     adapts_experts = bool(adapters) and await asyncio.to_thread(change_experts, adapters)
     guesses = await _draft_model(services, options.draft_model)
-    draft = Draft(path=guesses.path, digest=guesses.digest) if guesses else model.draft
-    load = replace(options.load(services.settings, draft), adapts_experts=adapts_experts)
+    draft = model.draft
+    if guesses is not None:
+        draft = Draft(path=guesses.path, digest=guesses.digest, parts=guesses.parts)
+    load = replace(
+        options.load(services.settings, draft),
+        adapts_experts=adapts_experts,
+        parts=model.parts,
+    )
     return ModelSpec(
         name=model.name,
         path=model.path,
@@ -45,7 +51,7 @@ def planned(path: Path, load: LoadOptions) -> tuple[Model, Model | None]:
 
 
 def _sized(path: Path, load: LoadOptions) -> Model:
-    return Model(path=str(path), shape=read_facts(path).shape, load=load)
+    return Model(path=str(path), shape=read_facts(*(load.parts or (path,))).shape, load=load)
 
 
 def _memory_bytes(model: StoredModel, load: LoadOptions) -> int:

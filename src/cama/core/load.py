@@ -17,11 +17,12 @@ MIN_CONTEXT = 4
 class Draft:
     """A small model of the same vocabulary that guesses tokens for a larger one.
 
-    ``digest`` tells its content, in hexadecimal.
+    ``digest`` tells its content, in hexadecimal. ``parts`` are as in :class:`LoadOptions`.
     """
 
     path: Path
     digest: str
+    parts: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ class LoadOptions:
 
     ``n_ctx`` is the limit of one request, in tokens; ``n_cells`` the size of the pool of KV cells
     that all requests share (0: two full contexts); ``n_parallel`` is how many may run at once.
-    ``adapts_experts``: requests will have adapters that change the weights of experts.
+    ``adapts_experts``: requests will have adapters that change the weights of experts. ``parts``
+    are all files of a model that is split over several, in order; none of a whole one.
     """
 
     n_ctx: int = 0
@@ -44,10 +46,12 @@ class LoadOptions:
     engine: EngineChoice = "auto"
     draft: Draft | None = None
     adapts_experts: bool = False
+    parts: tuple[Path, ...] = ()
 
     def for_draft(self) -> "LoadOptions":
         """How the draft model is loaded: for the same texts."""
-        return replace(self, draft=None, adapts_experts=False)
+        parts = self.draft.parts if self.draft else ()
+        return replace(self, draft=None, adapts_experts=False, parts=parts)
 
     def context_for(self, n_ctx_train: int) -> int:
         """Context length of one request for a model trained on ``n_ctx_train`` tokens."""

@@ -3,11 +3,10 @@
 import hashlib
 import logging
 import os
-import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -60,21 +59,13 @@ def identity(path: Path, info: EngineInfo, load: LoadOptions) -> str:
     A file is known by path, size and times: the change time moves also where the others are forged.
     The context counts because some models scale their positions by it.
     """
-    files = [(str(p), s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in _files(path)]
+    statuses = [(part.resolve(), part.stat()) for part in load.parts or (path,)]
+    files = [(str(p), s.st_size, s.st_mtime_ns, s.st_ctime_ns) for p, s in statuses]
     facts = (
         files, info.engine, info.architecture, info.n_ctx, info.n_cells, info.devices,
         load.cache_type, load.n_gpu_layers, LLAMA_CPP_PYTHON_VERSION, __version__, sys.byteorder,
     )  # fmt: skip
     return hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()
-
-
-def _files(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """All parts of a model, of which ``path`` is the first."""
-    path = path.resolve()
-    part = re.fullmatch(r"(.*-)\d{5}(-of-\d{5}\.gguf)", path.name)
-    pattern = re.compile(rf"{re.escape(part[1])}\d{{5}}{re.escape(part[2])}") if part else None
-    names = sorted(path.parent.iterdir()) if pattern else [path]
-    yield from ((p, p.stat()) for p in names if not pattern or pattern.fullmatch(p.name))
 
 
 class PrefixStore:

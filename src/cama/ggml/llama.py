@@ -1,10 +1,11 @@
 """The one libllama of this process: loads models and contexts, and tells why when it cannot."""
 
+import ctypes
 import functools
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,10 +27,17 @@ def llama() -> Llama:
     return library
 
 
-def load_model(path: Path, params: llama_model_params) -> int:
-    """The address of a loaded model. Raises LoadFailed with libllama's own reason."""
+def load_model(path: Path, params: llama_model_params, parts: Sequence[Path] = ()) -> int:
+    """The address of a loaded model, from all its ``parts`` when it is split over several files.
+
+    Raises LoadFailed with libllama's own reason.
+    """
+    names = (ctypes.c_char_p * len(parts))(*map(os.fsencode, parts))
     with _errors.kept() as lines:
-        model = llama().llama_model_load_from_file(os.fsencode(path), params)
+        if parts:
+            model = llama().llama_model_load_from_splits(address_of(names), len(parts), params)
+        else:
+            model = llama().llama_model_load_from_file(os.fsencode(path), params)
     if not model:
         raise LoadFailed(f"cannot load {path.name}: {_reason(lines)}", path=str(path), log=lines)
     return model

@@ -52,8 +52,12 @@ class RunnerConfig:
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self) | {"model_path": str(self.model_path)}
+        data["load"]["parts"] = [str(part) for part in self.load.parts]
         if self.load.draft is not None:
-            data["load"]["draft"]["path"] = str(self.load.draft.path)
+            data["load"]["draft"] |= {
+                "path": str(self.load.draft.path),
+                "parts": [str(part) for part in self.load.draft.parts],
+            }
         if self.prefixes is not None:
             data["prefixes"]["path"] = str(self.prefixes.path)
         return data
@@ -102,8 +106,14 @@ class RunnerInfo:
 def _load_options(data: Mapping[str, Any]) -> LoadOptions:
     draft = data["draft"]
     if draft is not None:
-        draft = Draft(path=Path(draft["path"]), digest=draft["digest"])
-    return LoadOptions(**{**data, "draft": draft})
+        draft = Draft(
+            path=Path(draft["path"]), digest=draft["digest"], parts=_paths(draft["parts"])
+        )
+    return LoadOptions(**{**data, "draft": draft, "parts": _paths(data["parts"])})
+
+
+def _paths(data: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(map(Path, data))
 
 
 def _prefix_folder(data: Mapping[str, Any]) -> PrefixFolder:

@@ -1,7 +1,7 @@
 """Facts about a model from its GGUF header, read once per state of the file."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from cama.core.errors import InvalidModelFile, ModelNotFound
-from cama.gguf import GGUFFile
+from cama.gguf import GGUFFile, TensorInfo
 from cama.store.files import storing
 from cama.store.shape import Shape, read_shape
 
@@ -52,17 +52,23 @@ class Facts:
         return f"{'an' if self.kind == 'adapter' else 'a'} {self.kind}"
 
 
-def read_facts(path: Path) -> Facts:
+def read_facts(path: Path, *others: Path) -> Facts:
     """The facts of ``path``; cached, so that repeated calls cost one ``stat``.
 
-    Raises ModelNotFound, InvalidModelFile, StoreError.
+    Of a model that is split over several files ``path`` is the first part and ``others`` are the
+    further ones. Raises ModelNotFound, InvalidModelFile, StoreError.
     """
+    marks = tuple(_mark(part) for part in (path, *others))
+    return _read((path, *others), marks)
+
+
+def _mark(path: Path) -> tuple[int, int, int]:
     with storing(path):
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             raise ModelNotFound(f"{path} does not exist", path=str(path)) from None
-    return _read(path, status.st_ino, status.st_size, status.st_mtime_ns)
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def parameter_size(count: int) -> str:
@@ -77,21 +83,32 @@ def parameter_size(count: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _read(path: Path, inode: int, size: int, mtime_ns: int) -> Facts:
+def _read(parts: tuple[Path, ...], marks: tuple[tuple[int, int, int], ...]) -> Facts:
+    path = parts[0]
     with GGUFFile.open(path) as gguf:
+        tensors = _tensors(gguf, parts[1:])
         template, prefix = gguf.get("tokenizer.chat_template"), gguf.architecture
         return Facts(
             kind=_kind(gguf),
             architecture=gguf.architecture,
-            parameter_size=parameter_size(gguf.parameter_count),
+            parameter_size=parameter_size(sum(t.n_elements for t in tensors.values())),
             quantization=gguf.file_type_name,
             sampling=MappingProxyType(_sampling(gguf, path)),
             chat_template=template if isinstance(template, str) and template.strip() else None,
             pools=f"{prefix}.pooling_type" in gguf.metadata,
             sees=f"{prefix}.vision.block_count" in gguf.metadata,
             hears=f"{prefix}.audio.block_count" in gguf.metadata,
-            shape=read_shape(gguf),
+            shape=read_shape(gguf, tensors),
         )
+
+
+def _tensors(first: GGUFFile, others: Sequence[Path]) -> Mapping[str, TensorInfo]:
+    """Those of all parts."""
+    tensors = dict(first.tensors)
+    for path in others:
+        with GGUFFile.open(path) as part:
+            tensors |= part.tensors
+    return tensors
 
 
 def _sampling(gguf: GGUFFile, path: Path) -> dict[str, int | float]:

@@ -2,7 +2,8 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +24,9 @@ class StoredModel:
     """A model that can be run.
 
     ``name`` is the canonical short name with its tag, or for a plain file its path as given;
-    ``path`` the GGUF file. ``digest`` is hexadecimal: of the manifest, or of a plain file's path,
-    size and time of change. ``template`` is a Go template. ``config`` is the config layer.
+    ``path`` the GGUF file, and ``parts`` all files of one that is split. ``digest`` is hexadecimal:
+    of the manifest, or of a plain file's path, size and time of change. ``template`` is a Go
+    template. ``config`` is the config layer.
     """
 
     name: str
@@ -47,6 +49,7 @@ class StoredModel:
     projectors: tuple[Path, ...] = ()
     draft: Draft | None = None
     config: Mapping[str, Any]
+    parts: tuple[Path, ...] = ()
     is_file: bool = False
 
 
@@ -107,11 +110,12 @@ def stored_model(
 
     Raises UnsupportedModel when it has no GGUF file.
     """
-    weights = _weights(name, has)
+    weights, *others = _weights(name, has)
     manifest, family = has.manifest, _string(has.config, "model_family")
     return StoredModel(
         name=name.short,
         path=blobs.path(weights.digest),
+        parts=tuple(blobs.path(layer.digest) for layer in (weights, *others) if others),
         digest=digest,
         size=manifest.size,
         modified_at=_local(mtime),
@@ -136,17 +140,23 @@ def stored_model(
     )
 
 
-def file_model(name: str, path: Path, size: int, mtime_ns: int, facts: Facts) -> StoredModel:
-    """The model that a plain GGUF file is. Raises UnsupportedModel on an adapter or projector."""
+def file_model(
+    name: str, parts: Sequence[Path], status: os.stat_result, facts: Facts
+) -> StoredModel:
+    """The model that a plain GGUF file is, or several that are its ``parts``; ``status`` is that
+    of the first. Raises UnsupportedModel on an adapter or projector, and OSError."""
+    path, is_split = parts[0], len(parts) > 1
     if facts.kind != "model":
         raise UnsupportedModel(f"{path} is no model but {facts.noun}", path=str(path))
-    identity = f"{path}\0{size}\0{mtime_ns}"
+    size = sum(part.stat().st_size for part in parts) if is_split else status.st_size
+    identity = f"{path}\0{size}\0{status.st_mtime_ns}"
     return StoredModel(
         name=name,
         path=path,
+        parts=tuple(parts) if is_split else (),
         digest=hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest(),
         size=size,
-        modified_at=_local(mtime_ns / 1e9),
+        modified_at=_local(status.st_mtime_ns / 1e9),
         family=facts.architecture,
         families=(facts.architecture,),
         parameter_size=facts.parameter_size,
@@ -158,12 +168,20 @@ def file_model(name: str, path: Path, size: int, mtime_ns: int, facts: Facts) ->
     )
 
 
-def _weights(name: ModelName, has: Contents) -> Layer:
+def _weights(name: ModelName, has: Contents) -> list[Layer]:
+    """The layer of the weights, or those of all their parts in order."""
     layers = list(has.manifest.of_type(MediaType.MODEL))
     if not layers:
         kind = "runs on another machine" if has.config.get("remote_host") else "has no GGUF file"
         raise UnsupportedModel(f"{name.short} {kind}, so it cannot run here", name=name.short)
-    return layers[-1]
+    names = [part_layer_name(number, len(layers)) for number in range(len(layers))]
+    are_parts = len(layers) > 1 and [layer.name for layer in layers] == names
+    return layers if are_parts else layers[-1:]
+
+
+def part_layer_name(number: int, count: int) -> str:
+    """The name of the layer with part ``number``, from 0, of split weights."""
+    return f"{number + 1:05d}-of-{count:05d}"
 
 
 def _paths(manifest: Manifest, kind: MediaType, blobs: Blobs) -> tuple[Path, ...]:

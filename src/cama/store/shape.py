@@ -1,11 +1,11 @@
 """What a model's header says of the memory that running it takes: sizes, layer by layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from cama.core.errors import InvalidModelFile
-from cama.gguf import GGUFFile
+from cama.gguf import GGUFFile, TensorInfo
 
 _MAX_LAYERS: Final = 4096
 _MAX_SIZE: Final = 2**40
@@ -72,18 +72,19 @@ class Shape:
         return len({layer.window for layer in self.layers if layer.key})
 
 
-def read_shape(file: GGUFFile) -> Shape:
-    """Raises InvalidModelFile for sizes that no model has."""
-    return _Reader(file).shape()
+def read_shape(file: GGUFFile, tensors: Mapping[str, TensorInfo]) -> Shape:
+    """The shape of a model whose ``tensors`` lie in ``file``, or in several of which it is the
+    first. Raises InvalidModelFile for sizes that no model has."""
+    return _Reader(file, tensors).shape()
 
 
 class _Reader:
     """Hyperparameters of a file, checked; a key that is missing has a meaning of its own."""
 
-    def __init__(self, file: GGUFFile) -> None:
+    def __init__(self, file: GGUFFile, tensors: Mapping[str, TensorInfo]) -> None:
         self._file = file
         self._architecture = file.architecture
-        self._tensors = file.tensors
+        self._tensors = tensors
         self._values: dict[str, Any] = {}
         n_block = self._integer("block_count")
         if n_block > _MAX_LAYERS:

@@ -66,7 +66,8 @@ def test_generation_comes_back_as_it_was(generation: Generation) -> None:
 
 
 def test_configuration_comes_back_as_it_was() -> None:
-    draft = Draft(path=Path("/models/small.gguf"), digest="ab")
-    for load in (LoadOptions(n_ctx=7), LoadOptions(draft=draft)):
+    parts = (Path("/models/1"), Path("/models/2"))
+    draft = Draft(path=Path("/models/small.gguf"), digest="ab", parts=parts)
+    for load in (LoadOptions(n_ctx=7), LoadOptions(draft=draft), LoadOptions(parts=parts)):
         config = RunnerConfig(model_path=Path("/models/large.gguf"), load=load, secret="s")
         assert RunnerConfig.from_json(json.loads(json.dumps(config.to_json()))) == config

@@ -8,6 +8,7 @@ import pytest
 
 from cama.core.errors import InvalidModelFile, InvalidModelName, ModelNotFound, UnsupportedModel
 from cama.store.store import Store
+from tests.splitting import split
 
 MakeGGUF = Callable[..., Path]
 
@@ -130,3 +131,37 @@ def test_plain_file_is_read_again_when_it_changed(store: Store, make_gguf: MakeG
 def test_plain_file_of_a_real_model(store: Store, shared_data: Path) -> None:
     model = store.get(str(shared_data / "stories260K" / "stories260K-p256-Q4_K_M.gguf"))
     assert (model.family, model.quantization) == ("llama", "Q4_K_M")
+
+
+def test_plain_split_model_is_one_model(
+    store: Store, make_gguf: Callable[..., Path], tmp_path: Path
+) -> None:
+    whole = make_gguf()
+    paths = split(whole, tmp_path / "parts", "m", 2)
+    model = store.get(str(paths[1]))
+    assert model.path == paths[0]
+    assert model.parts == tuple(paths)
+    assert model.size == sum(path.stat().st_size for path in paths)
+    assert model.parameter_size == store.get(str(whole)).parameter_size == "32"
+    paths[1].unlink()
+    with pytest.raises(ModelNotFound, match="is not beside it"):
+        store.get(str(paths[0]))
+
+
+def test_plain_split_model_is_found_by_name(
+    root: Path, make_gguf: Callable[..., Path], tmp_path: Path
+) -> None:
+    paths = split(make_gguf(), tmp_path / "parts", "m", 2)
+    assert Store(root, (tmp_path / "parts",)).get("m").parts == tuple(paths)
+
+
+def test_plain_split_model_may_be_links(
+    store: Store, make_gguf: Callable[..., Path], tmp_path: Path
+) -> None:
+    paths = split(make_gguf(), tmp_path / "parts", "m", 2)
+    links = []
+    for number, path in enumerate(paths):
+        blob = path.rename(tmp_path / f"blob{number}")
+        path.symlink_to(blob)
+        links.append(blob)
+    assert store.get(str(paths[0])).parts == tuple(links)

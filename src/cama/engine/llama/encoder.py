@@ -70,7 +70,6 @@ class LlamaEncoder(EmbedOnly):
 
         Raises ModelNotFound, InvalidModelFile, UnsupportedModel or LoadFailed.
         """
-        GGUFFile.open(path).close()  # libllama trusts a header more than ours does
         return cls(open_model(path, load, progress), load, reason)
 
     def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:

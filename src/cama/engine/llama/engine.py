@@ -27,7 +27,6 @@ from cama.engine.threads import default_threads
 from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml.abort import AbortFlag
 from cama.ggml.llama import llama
-from cama.gguf import GGUFFile
 
 N_SEQ_MAX = 127
 """libllama allows 256 with the spare one, at 0.2 µs a step and 0.5 MiB of logits (128k vocabulary)
@@ -100,7 +99,6 @@ class LlamaEngine:
 
         Raises ModelNotFound, InvalidModelFile, UnsupportedModel or LoadFailed.
         """
-        GGUFFile.open(path).close()  # libllama trusts a header more than ours does
         return cls(open_model(path, load, progress), path, load, reason)
 
     @property

@@ -26,12 +26,18 @@ from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import devices
 from cama.ggml.library import address_of
 from cama.ggml.llama import llama, load_model, new_context
+from cama.gguf import GGUFFile
 
 CACHE_TYPES = {"f16": GGML_TYPE_F16, "f32": GGML_TYPE_F32}
 
 
 def open_model(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> int:
-    """Load the weights. ``progress`` is called on this thread and must not raise."""
+    """Load the weights. ``progress`` is called on this thread and must not raise.
+
+    Raises ModelNotFound, InvalidModelFile and LoadFailed.
+    """
+    for part in load.parts or (path,):
+        GGUFFile.open(part).close()  # libllama trusts a header more than ours does
 
     def report(fraction: float, _: int) -> bool:
         progress(fraction)
@@ -44,7 +50,7 @@ def open_model(path: Path, load: LoadOptions, progress: Callable[[float], None])
     # Repacked weights would be a copy of their own in each process, and slow down prefill.
     params.use_extra_bufts = False
     params.progress_callback = address_of(callback)
-    return load_model(path, params)
+    return load_model(path, params, load.parts)
 
 
 def open_context(
