@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cama.core.errors import InvalidModelfile, UnsupportedModel
+from cama.core.errors import InvalidModelfile, Unsupported, UnsupportedModel
 from cama.modelfile.config import make_config, model_of
+from cama.modelfile.grouping import grouped
 from cama.modelfile.layers import Layers, add_texts
 from cama.modelfile.parser import Modelfile
 from cama.modelfile.recipe import Recipe, read_recipe
@@ -151,7 +152,7 @@ def _resolve(store: Store, names: Sequence[str]) -> tuple[Base | None, list[Path
     for name in names:
         model = store.get(name)
         if model.is_file:
-            files.append(model.path)
+            files += model.parts or (model.path,)
         else:
             short, manifest = store.manifest(name)
             bases.append(Base(short.short, model, manifest.layers))
@@ -164,7 +165,7 @@ def _open(
     workshop: Workshop, recipe: Recipe, base: Base | None, named_files: Sequence[Path]
 ) -> Parts:
     """Open and check everything that the new model is made of."""
-    files = tuple(workshop.open(source) for source in (*named_files, *recipe.files))
+    files = tuple(workshop.open(*group) for group in grouped((*named_files, *recipe.files)))
     n_models = sum(weights.facts.kind == "model" for weights in files) + (base is not None)
     if n_models > 1:
         raise UnsupportedModel("a model can have only one file of weights")
@@ -174,7 +175,7 @@ def _open(
     facts = read_facts(base.model.path) if base else _require_model(files)
     for weights in adapters:
         _check_adapter(weights, facts.architecture)
-    drafts = tuple(workshop.open(source) for source in recipe.drafts)
+    drafts = tuple(workshop.open(*group) for group in grouped(recipe.drafts))
     _check_drafts(drafts)
     return Parts(base=base, files=files, adapters=adapters, drafts=drafts)
 
@@ -182,8 +183,9 @@ def _open(
 def _quantized(workshop: Workshop, parts: Parts) -> Parts:
     files = parts.files
     if parts.base is not None:
-        path = parts.base.model.path
-        inherited = Weights(path, read_facts(path), parts.base.name)
+        model = parts.base.model
+        facts = read_facts(model.path, *model.parts[1:])
+        inherited = Weights(model.path, facts, parts.base.name, parts=model.parts)
         made = workshop.quantized(inherited)
         files = (made, *files) if made is not inherited else files
     else:
@@ -214,6 +216,8 @@ def _check_drafts(drafts: Sequence[Weights]) -> None:
     if len(drafts) > 1:
         raise InvalidModelfile("only one DRAFT model is supported")
     for weights in drafts:
+        if weights.parts:
+            raise Unsupported("a DRAFT model cannot be split over several files")
         if weights.facts.kind != "model":
             raise InvalidModelfile(
                 f"DRAFT {weights.name} is no model but {weights.facts.noun}",

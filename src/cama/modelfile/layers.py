@@ -1,12 +1,14 @@
 """The layers of a new model: those that it inherits, its files and its texts."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from cama.modelfile.recipe import Recipe
 from cama.modelfile.weights import Status, Weights, Workshop
 from cama.store.json_text import encode_json
 from cama.store.manifest import Layer, MediaType
+from cama.store.models import part_layer_name
 from cama.store.staging import Staging
 
 _MEDIA_TYPES: Final = {
@@ -40,10 +42,13 @@ class Layers:
     def add_weights(
         self, weights: Weights, workshop: Workshop, media_type: MediaType | None = None
     ) -> None:
-        staged = workshop.stage(weights)
-        self._report(staged.digest, existed=staged.existed)
         kind = media_type or _MEDIA_TYPES[weights.facts.kind]
-        self.layers.append(staged.layer(kind, parent=weights.name))
+        blobs = workshop.stage(weights)
+        for number, staged in enumerate(blobs):
+            self._report(staged.digest, existed=staged.existed)
+            layer = staged.layer(kind, parent=weights.name)
+            name = part_layer_name(number, len(blobs)) if len(blobs) > 1 else ""
+            self.layers.append(replace(layer, name=name))
 
     def add(self, data: bytes, media_type: MediaType) -> None:
         self.layers.append(self.stage(data, media_type))

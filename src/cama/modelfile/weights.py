@@ -20,12 +20,13 @@ _QUANTIZE: Final = "cama.runner.quantize"
 @dataclass(frozen=True, slots=True)
 class Weights:
     """A sound GGUF file. ``name`` is that of what it came from, ``is_ours`` says that it was made
-    here, in a temporary file."""
+    here, in a temporary file. ``parts`` are all files of a model that is split over several."""
 
     path: Path
     facts: Facts
     name: str
     is_ours: bool = False
+    parts: tuple[Path, ...] = ()
 
 
 def file_type(name: str) -> int:
@@ -57,8 +58,8 @@ class Workshop:
         self._status = status
         self._wanted = wanted
 
-    def open(self, source: Source) -> Weights:
-        """A source as a GGUF file.
+    def open(self, source: Source, *others: Source) -> Weights:
+        """A source as a GGUF file; ``others`` are the further parts of one that is split.
 
         Raises ModelNotFound, InvalidModelFile, Unsupported, StoreError, RunnerCrashed,
         Cancelled.
@@ -67,6 +68,9 @@ class Workshop:
         if isinstance(source, Checkpoint):
             raise Unsupported("creating a model from safetensors files is not available yet")
         self._status("parsing GGUF")
+        if others:
+            parts = (source, *(part for part in others if isinstance(part, Path)))
+            return Weights(source, read_facts(*parts), source.name, parts=parts)
         return Weights(source, read_facts(source), source.name)
 
     def quantized(self, weights: Weights) -> Weights:
@@ -76,6 +80,11 @@ class Workshop:
         wanted, given = type_name(self._wanted), weights.facts.quantization
         if given == wanted:
             return weights
+        if weights.parts:
+            raise Unsupported(
+                "a model that is split over several files cannot be quantized: merge it first, "
+                "with llama-gguf-split --merge"
+            )
         target = self._staging.temporary()
         request = {
             "source": str(weights.path),
@@ -91,7 +100,8 @@ class Workshop:
             weights.path.unlink()
         return made
 
-    def stage(self, weights: Weights) -> Staged:
+    def stage(self, weights: Weights) -> list[Staged]:
+        """The blob of these weights, or those of all parts."""
         if weights.is_ours:
-            return self._staging.add_temporary(weights.path)
-        return self._staging.add_file(weights.path)
+            return [self._staging.add_temporary(weights.path)]
+        return [self._staging.add_file(path) for path in weights.parts or (weights.path,)]

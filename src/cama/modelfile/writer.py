@@ -23,7 +23,8 @@ def write_modelfile(model: StoredModel) -> str:
 
 
 def _commands(model: StoredModel) -> Iterator[Command]:
-    yield Command("from", str(model.path))
+    for path in model.parts or (model.path,):
+        yield Command("from", str(path))
     for adapter in model.adapters:
         yield Command("adapter", str(adapter.path))
     if model.draft is not None:
