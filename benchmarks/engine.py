@@ -1,9 +1,12 @@
 """Compare the native engine with libllama on the same file in one run, alternating; print medians.
 
-    python -m benchmarks.engine MODEL.gguf ... [--rounds 5] [--contended] [--json]
+    python -m benchmarks.engine MODEL.gguf ... [--rounds 5] [--quick] [--contended] [--json]
+    python -m benchmarks.engine --architecture qwen3 [--architecture lfm2 ...] [--type Q4_K_M]
 
-Both engines keep the weights mapped, use the same threads and get the same plans. A ratio above 1
-means that the native engine is faster.
+``--architecture`` makes a model of that architecture with random weights, 0.3 to 1.2 billion of
+them, in a temporary folder. ``--quick`` measures one prompt and one sequence only. Both engines
+keep the weights mapped, use the same threads and get the same plans. A ratio above 1 means that the
+native engine is faster.
 """
 
 import argparse
@@ -13,6 +16,7 @@ import multiprocessing
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +25,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from benchmarks.make_model import make_model
+from benchmarks.shapes import BENCHMARKS
 from cama.core.generation import Chunk, Finish, Generation, Sampling
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
@@ -209,27 +215,30 @@ def busy(n: int) -> Iterator[None]:
             spinner.join()
 
 
-def measure(path: Path, rounds: int) -> Iterator[Row]:
-    """Every measurement, over ``rounds`` fresh pairs of engines.
+def measure(path: Path, rounds: int, *, quick: bool = False) -> Iterator[Row]:
+    """Every measurement, over ``rounds`` fresh pairs of engines; few of them when ``quick``.
 
     Where memory happens to lie makes one engine up to 2 % faster than the next of the same kind.
     """
     opened = Samples()
     prompts: dict[int, Samples] = defaultdict(Samples)
     steps: dict[int, Samples] = defaultdict(Samples)
+    lengths, sequences = (PREFILL[1:2], SEQUENCES[:1]) if quick else (PREFILL, SEQUENCES)
     for turn in range(rounds):
         native, llama = open_pair(path, turn, opened)
         compare_prefill((native, llama), PREFILL[0], 1)  # touch every page of the maps
-        for n in PREFILL:
+        for n in lengths:
             prompts[n].extend(compare_prefill((native, llama), n, 1 + (n <= 512)))
-        for n_seq in SEQUENCES:
+        for n_seq in sequences:
             steps[n_seq].extend(compare_decode((native, llama), n_seq, DECODE_STEPS))
         native.close()
         llama.close()
     name = path.stem
     yield Row.of_time(name, "open", opened)
-    yield from (Row.of_speed(name, f"prefill {n}", n, prompts[n]) for n in PREFILL)
-    yield from (Row.of_speed(name, f"decode x{n}", n, steps[n]) for n in SEQUENCES)
+    yield from (Row.of_speed(name, f"prefill {n}", n, prompts[n]) for n in lengths)
+    yield from (Row.of_speed(name, f"decode x{n}", n, steps[n]) for n in sequences)
+    if quick:
+        return
     with closing(open_native(path)) as native:
         yield Row(name, "overhead of forward", "ms", forward_overhead(native, 64) * 1000)
         yield Row(name, "overhead of a loop step", "ms", loop_overhead(native, 64) * 1000)
@@ -278,20 +287,36 @@ def show(row: Row) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path)
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--architecture", action="append", choices=BENCHMARKS, default=[])
+    parser.add_argument("--type", default="Q4_K_M", help="of the weights of a made model")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one prompt and one sequence only")
     parser.add_argument("--contended", action="store_true", help="decode beside busy processes")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
+    if not arguments.models and not arguments.architecture:
+        parser.error("a model or an architecture is needed")
     start_as_runner("benchmarks.engine", options())
     if not arguments.json:
         print(
             f"{'model':24} {'measure':26} {'native':>10} {'libllama':>10} {'unit':6} {'ratio':>8}"
         )
-    run = measure_contended if arguments.contended else measure
-    for path in arguments.models:
-        for row in run(path, arguments.rounds):
-            print(json.dumps(asdict(row))) if arguments.json else show(row)
+    run = measure_contended if arguments.contended else partial(measure, quick=arguments.quick)
+    with tempfile.TemporaryDirectory(prefix="cama-benchmark-") as folder:
+        made = (made_model(Path(folder), name, arguments.type) for name in arguments.architecture)
+        for path in itertools.chain(arguments.models, made):
+            for row in run(path, arguments.rounds):
+                print(json.dumps(asdict(row))) if arguments.json else show(row)
+            if path.parent == Path(folder):
+                path.unlink()  # one at a time is enough of them on disk
+
+
+def made_model(folder: Path, architecture: str, file_type: str) -> Path:
+    """Random weights in the shape of a small model of that architecture."""
+    path = folder / f"{architecture}-{file_type}.gguf"
+    make_model(path, BENCHMARKS[architecture], file_type)
+    return path
 
 
 if __name__ == "__main__":

@@ -1,67 +1,29 @@
 """Write a random-weight model of a real shape in any GGUF type: for speed and tests, not sense.
 
-python -m benchmarks.make_model llama-1b.gguf --type Q4_K_M
+python -m benchmarks.make_model llama-1b.gguf --type Q4_K_M [--architecture qwen3]
 """
 
 import argparse
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.shapes import BENCHMARKS, TINY, Shape, hyperparameters, tensors
 from cama.ggml.quantize import quantize
 from cama.gguf import GGMLType, GGUFFile, TensorSource, write_gguf
 from cama.gguf.encode import Writable
 from cama.gguf.file_types import FILE_TYPE_NAMES
 
+__all__ = ["TINY", "Shape", "make_model"]
+
 VOCABULARY = Path("../shared/data/tokenizers/ggml-vocab-llama-bpe.gguf")
 _CHUNK_ELEMENTS = 1 << 20
-_KERNEL = 3
-"""Tokens that a short convolution sees."""
+_EXACT = (".bias", "ffn_gate_inp", "shortconv.conv")
+"""Parts of names of tensors that files keep in float32."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """Hyperparameters of a model to make."""
-
-    architecture: str = "llama"
-    n_vocab: int
-    n_layer: int
-    n_embd: int
-    n_head: int
-    n_head_kv: int
-    head_dim: int
-    n_ff: int
-    n_ctx: int
-    rope_base: float = 500000.0
-    is_tied: bool = True
-
-
-LLAMA_1B = Shape(
-    n_vocab=128256,
-    n_layer=16,
-    n_embd=2048,
-    n_head=32,
-    n_head_kv=8,
-    head_dim=64,
-    n_ff=8192,
-    n_ctx=131072,
-)
-"""Llama 3.2 1B."""
-
-TINY = Shape(
-    n_vocab=512,
-    n_layer=2,
-    n_embd=256,
-    n_head=4,
-    n_head_kv=2,
-    head_dim=64,
-    n_ff=512,
-    n_ctx=2048,
-    rope_base=10000.0,
-)
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}\n{% endfor %}"
@@ -85,37 +47,13 @@ def make_model(
         write_gguf(path, metadata, _tensors(shape, file_type, seed))
 
 
-def _convolves(shape: Shape, layer: int) -> bool:
-    """Whether a layer keeps a running state and has no attention: every other one of LFM 2."""
-    return shape.architecture == "lfm2" and layer % 2 == 0
-
-
 def _metadata(shape: Shape, file_type: str) -> dict[str, Writable]:
-    arch = shape.architecture
-    n_head_kv: Writable = shape.n_head_kv
-    own: dict[str, Writable] = {}
-    if arch == "lfm2":
-        layers = range(shape.n_layer)
-        n_head_kv = [0 if _convolves(shape, i) else shape.n_head_kv for i in layers]
-        own = {f"{arch}.shortconv.l_cache": _KERNEL}
     by_name = {name: number for number, name in FILE_TYPE_NAMES.items()}
     return {
-        "general.architecture": arch,
+        "general.architecture": shape.architecture,
         "general.name": "random weights",
         "general.file_type": by_name.get(file_type, 0),
-        f"{arch}.block_count": shape.n_layer,
-        f"{arch}.context_length": shape.n_ctx,
-        f"{arch}.embedding_length": shape.n_embd,
-        f"{arch}.feed_forward_length": shape.n_ff,
-        f"{arch}.attention.head_count": shape.n_head,
-        f"{arch}.attention.head_count_kv": n_head_kv,
-        f"{arch}.attention.key_length": shape.head_dim,
-        f"{arch}.attention.value_length": shape.head_dim,
-        f"{arch}.attention.layer_norm_rms_epsilon": 1e-5,
-        f"{arch}.rope.dimension_count": shape.head_dim,
-        f"{arch}.rope.freq_base": shape.rope_base,
-        f"{arch}.vocab_size": shape.n_vocab,
-        **own,
+        **{f"{shape.architecture}.{key}": value for key, value in hyperparameters(shape).items()},
     }
 
 
@@ -142,50 +80,17 @@ def _made_up_vocabulary(n_vocab: int) -> dict[str, Writable]:
 
 def _tensors(shape: Shape, file_type: str, seed: int) -> Iterator[TensorSource]:
     rng = np.random.default_rng(seed)
-    for name, ne in _names(shape):
+    for name, ne in tensors(shape):
         kind = _tensor_type(name, ne, shape, file_type)
         yield TensorSource(name, kind, ne, _random(kind, ne, name, int(rng.integers(1 << 32))))
 
 
-def _names(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    d = shape.n_embd
-    yield "token_embd.weight", (d, shape.n_vocab)
-    for i in range(shape.n_layer):
-        block = f"blk.{i}."
-        yield block + "attn_norm.weight", (d,)
-        mixer = _convolution(shape) if _convolves(shape, i) else _attention(shape)
-        yield from ((block + name, ne) for name, ne in mixer)
-        yield block + "ffn_norm.weight", (d,)
-        yield block + "ffn_gate.weight", (d, shape.n_ff)
-        yield block + "ffn_up.weight", (d, shape.n_ff)
-        yield block + "ffn_down.weight", (shape.n_ff, d)
-    yield "token_embd_norm.weight" if shape.architecture == "lfm2" else "output_norm.weight", (d,)
-    if not shape.is_tied:
-        yield "output.weight", (d, shape.n_vocab)
-
-
-def _attention(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    d, q, kv = shape.n_embd, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
-    for name, ne in (("q", (d, q)), ("k", (d, kv)), ("v", (d, kv)), ("output", (q, d))):
-        yield f"attn_{name}.weight", ne
-        if shape.architecture == "qwen2" and name != "output":
-            yield f"attn_{name}.bias", (ne[1],)
-    if shape.architecture in ("qwen3", "lfm2"):
-        yield "attn_q_norm.weight", (shape.head_dim,)
-        yield "attn_k_norm.weight", (shape.head_dim,)
-
-
-def _convolution(shape: Shape) -> Iterator[tuple[str, tuple[int, ...]]]:
-    d = shape.n_embd
-    yield "shortconv.conv.weight", (_KERNEL, d)
-    yield "shortconv.in_proj.weight", (d, 3 * d)
-    yield "shortconv.out_proj.weight", (d, d)
-
-
 def _tensor_type(name: str, ne: tuple[int, ...], shape: Shape, file_type: str) -> GGMLType:
     """llama.cpp's mixtures: output, and values and ffn_down of half the layers, in more bits."""
-    if len(ne) == 1 or "conv.weight" in name:
+    if len(ne) == 1 or any(part in name for part in _EXACT):
         return GGMLType.F32
+    if file_type == "MXFP4_MOE":  # as gpt-oss comes
+        return GGMLType.MXFP4 if "_exps" in name else GGMLType.Q8_0
     base, _, mixture = file_type.partition("_K_")
     if not mixture:
         return GGMLType[file_type]
@@ -225,13 +130,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("--type", default="Q4_K_M")
+    parser.add_argument("--architecture", choices=BENCHMARKS, default="llama")
     parser.add_argument("--tiny", action="store_true", help="a model of a few hundred kilobytes")
     arguments = parser.parse_args()
     if arguments.tiny:
         make_model(arguments.path, TINY, arguments.type)
     else:
         vocabulary = VOCABULARY if VOCABULARY.is_file() else None
-        make_model(arguments.path, LLAMA_1B, arguments.type, vocabulary=vocabulary)
+        shape = BENCHMARKS[arguments.architecture]
+        make_model(arguments.path, shape, arguments.type, vocabulary=vocabulary)
     print(f"{arguments.path}: {arguments.path.stat().st_size / 2**20:.0f} MiB")
 
 

@@ -15,12 +15,17 @@ from cama.engine.tokenizer import LlamaTokenizer
 from cama.ggml.backend import Buffer
 from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor
-from cama.gguf import GGUFFile
+from cama.gguf import GGMLType, GGUFFile
 
 _T = TypeVar("_T")
 
 _HOST_ALIGNMENT = 32
 """What ggml's CPU kernels assume of a tensor's address."""
+
+_NO_WEIGHTS = frozenset(
+    GGMLType[name] for name in ("Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64")
+)
+"""Types of activations and indices. ggml would not refuse to multiply with them, but crash."""
 
 
 def open_file(path: Path, make: Callable[[ModelFile], _T], progress: Callable[[float], None]) -> _T:
@@ -64,6 +69,7 @@ class MappedWeights:
         self._buffer: Buffer | None = None
         self._tensors: dict[str, Tensor] = {}
         self._taken: set[str] = set()
+        self._kinds = {tensor.name: tensor.type for tensor in file.tensors.values()}
         if not file.tensors:
             return
         base = _address(file)
@@ -74,9 +80,12 @@ class MappedWeights:
             self._tensors[info.name] = tensor
 
     def take(self, name: str) -> Tensor | None:
+        """The tensor. Raises UnsupportedModel for a type that ggml has no kernels for."""
         tensor = self._tensors.get(name)
         if tensor is not None:
             self._taken.add(name)
+            if (kind := self._kinds[name]) in _NO_WEIGHTS:
+                raise UnsupportedModel(f"{name} is of the type {kind.name}, not one of weights")
         return tensor
 
     def has(self, name: str) -> bool:
