@@ -225,12 +225,6 @@ async def test_chat_refuses_a_bad_think_value(
     assert await error_of(api, USER, think=think) == (400, text)
 
 
-async def test_chat_refuses_what_this_version_lacks(api: httpx.AsyncClient) -> None:
-    status, error = await error_of(api, {"role": "user", "content": "Hi", "images": ["aGk="]})
-    assert status == 400
-    assert error.endswith("is not supported by this version of Cama")
-
-
 async def test_chat_gives_logprobs(api: httpx.AsyncClient, runner: FakeRunner) -> None:
     scored = Logprob(token=1, piece=b"Hi", logprob=-0.5)
     runner.script = [Chunk(text="Hi", n_tokens=1, logprobs=(scored,)), finish()]

@@ -268,20 +268,6 @@ async def test_generate_tells_the_template_not_to_think(
     assert runner.generations[0].prompt == "<s>[user]Hi[thinking=False][assistant]"
 
 
-@pytest.mark.parametrize(
-    "field",
-    [
-        {"images": ["aGk="]},
-    ],
-)
-async def test_generate_refuses_what_this_version_lacks(
-    api: httpx.AsyncClient, field: dict[str, Any]
-) -> None:
-    status, error = await error_of(api, **field)
-    assert status == 400
-    assert error.endswith("is not supported by this version of Cama")
-
-
 async def test_generate_accepts_the_absence_of_what_it_lacks(api: httpx.AsyncClient) -> None:
     response = await ask(api, format="", images=[], suffix="", template="", logprobs=False)
     assert response.status_code == 200

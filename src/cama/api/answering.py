@@ -13,6 +13,7 @@ from cama.templates.answers.formats import AnswerFormat, Asked, TaggedFormat
 from cama.wire.requests import ChatRequest, Common, GenerateRequest, Message
 from cama.wire.tools import Tool, ToolChoice
 
+_PULL_AGAIN = ". Pull the model again to get the latest version with full thinking support"
 _LEVELS = {"max": "high"}
 """Levels of thinking that templates do not know, with those that come nearest."""
 
@@ -55,7 +56,7 @@ class Answering:
         if self.tools and not self.format.calls_tools:
             raise Unsupported(f"{full_name(model.name)} does not support tools")
         if self.think and not self.format.thinks:
-            raise Unsupported(f'"{name}" does not support thinking')
+            raise Unsupported(f'"{name}" does not support thinking{_advice(model)}')
 
     @property
     def thinks(self) -> bool:
@@ -112,6 +113,12 @@ class Answering:
         """A parser of the answer to ``prompt``."""
         tools = {tool.name: tool.parameters for tool in self.tools}
         return _Wanted(self, self.format.parser(tools, prompt))
+
+
+def _advice(model: StoredModel) -> str:
+    """For models whose older templates had no place for thoughts."""
+    is_renewed = model.family == "qwen3" or model.name.startswith("deepseek-r1:")
+    return _PULL_AGAIN if is_renewed else ""
 
 
 class _Wanted:

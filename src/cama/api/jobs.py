@@ -10,6 +10,7 @@ from typing import Any
 
 from cama.api.adapters import adapters_of
 from cama.api.answering import Answering
+from cama.api.images import blind, check_images
 from cama.api.merging import merged
 from cama.api.names import Wording, find
 from cama.api.prompts import Prompt, count_tokens
@@ -28,24 +29,15 @@ from cama.templates.prompt import Template
 from cama.wire.answers import Dialect, Echo, End, Event, Loaded, Metrics, Part, Rendered
 from cama.wire.framing import Reply
 from cama.wire.options import Options
-from cama.wire.requests import Common, GenerateRequest
+from cama.wire.requests import Common, GenerateRequest, Message
 
 _MAX_TOP_LOGPROBS = 20
 
+_MAX_EQUAL = 30
+"""Pieces in a row that equal the one before, less the space around them; Ollama's figure."""
+
 MakePrompt = Callable[[Runner], Awaitable[Prompt]]
 MakePrompts = Callable[[Runner], Awaitable[Sequence[Prompt]]]
-
-
-def refuse_missing(body: Common, **fields: Any) -> None:
-    """Raise Unsupported for what a request asks and this version cannot do.
-
-    ``fields`` are the endpoint's own, by name; nothing is dropped silently.
-    """
-    if not 0 <= body.top_logprobs <= _MAX_TOP_LOGPROBS:
-        raise InvalidRequest(f"top_logprobs must be between 0 and {_MAX_TOP_LOGPROBS}")
-    for name, value in fields.items():
-        if value:
-            raise Unsupported(f"{name} is not supported by this version of Cama", field=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +74,18 @@ class Job:
         )
 
     def require(self, verb: str) -> None:
-        """Raise Unsupported when the model cannot ``verb``."""
+        """Raise Unsupported when the model cannot ``verb``, InvalidRequest for what nobody can."""
+        if not 0 <= self.body.top_logprobs <= _MAX_TOP_LOGPROBS:
+            raise InvalidRequest(f"top_logprobs must be between 0 and {_MAX_TOP_LOGPROBS}")
         if self.facts.pools:
             raise Unsupported(f'"{self.body.model}" does not support {verb}')
         self.answering.check(self.body.model, self.model)
+
+    def require_sight(self, messages: Sequence[Message]) -> None:
+        """Raise Unsupported when there are images that nobody here looks at."""
+        check_images(self.model, self.facts, messages)
+        if any(message.images for message in messages) and not self.body.debug_render_only:
+            raise blind(self.model)
 
     def template(self, runner: Runner) -> Template:
         return template_of(self.model, self.facts, runner.info)
@@ -161,7 +161,8 @@ class Job:
             load_seconds = time.perf_counter() - self.arrived
             prompts = await make_prompts(runner)
             if self.body.debug_render_only:
-                yield Rendered("".join(prompt.text for prompt in prompts))
+                n_images = sum(prompt.n_images for prompt in prompts)
+                yield Rendered("".join(prompt.text for prompt in prompts), n_images)
                 return
             found = [
                 self._choose(_Run(runner, prompt, generation), load_seconds, number)
@@ -199,7 +200,7 @@ class Job:
             load_seconds=load_seconds,
             truncated_messages=run.prompt.truncated_messages,
         )
-        yield End(metrics, await run.context(), choice)
+        yield End(metrics, await run.context(), choice, loops=run.loops)
 
     def _lease(self, spec: ModelSpec) -> AbstractAsyncContextManager[Runner]:
         body = self.body
@@ -266,15 +267,21 @@ def _logprobs(body: Common) -> int:
 
 
 class _Run:
-    """One generation: its pieces of text, then how it ended."""
+    """One generation: its pieces of text, then how it ended.
+
+    A model that says the same piece again and again is stopped, as Ollama does it.
+    """
 
     finish: Finish
+    loops = False
 
     def __init__(self, runner: Runner, prompt: Prompt, generation: Generation) -> None:
         self.prompt = prompt
         self._runner = runner
         self._generation = generation
         self._texts: list[str] = []
+        self._last = ""
+        self._n_equal = self._n_tokens = 0
 
     async def pieces(self) -> AsyncGenerator[Chunk, None]:
         async with aclosing(self._runner.generate(self._generation)) as events:
@@ -282,10 +289,39 @@ class _Run:
                 if isinstance(event, Finish):
                     self.finish = event
                     return
+                self._n_tokens += event.n_tokens
+                if self._repeats(event.text):
+                    self.loops = True
+                    break
                 if event.text or event.logprobs or event.prompt_logprobs:
                     self._texts.append(event.text)
                     yield event
+        if self.loops:
+            self.finish = await self._broken_off()
+            return
         raise RunnerError("the model runner ended an answer without saying why")
+
+    def _repeats(self, text: str) -> bool:
+        """Whether ``text`` is once too often what came before."""
+        if not text:  # held back, perhaps as part of a character
+            return False
+        piece = text.strip()
+        self._n_equal = self._n_equal + 1 if piece == self._last else 0
+        self._last = piece
+        return self._n_equal > _MAX_EQUAL
+
+    async def _broken_off(self) -> Finish:
+        """How it ended where nobody else says so."""
+        return Finish(
+            reason="length",
+            prompt_tokens=await count_tokens(self._runner, self.prompt),
+            cached_tokens=0,
+            truncated_tokens=0,
+            shifted_tokens=0,
+            eval_tokens=self._n_tokens,
+            prompt_seconds=0.0,
+            eval_seconds=0.0,
+        )
 
     async def context(self) -> list[int] | None:
         """The ids with which a later request can go on from here."""

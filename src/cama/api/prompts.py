@@ -5,11 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cama.api.images import TOKENS_PER_IMAGE, marked
 from cama.core.errors import InvalidRequest
 from cama.runner.handle import Runner
-from cama.store.models import StoredModel
 from cama.templates.prompt import Template, render_prompt
-from cama.wire.decode import Fields
 from cama.wire.requests import Message
 
 _SPARE_TOKENS = 2
@@ -31,6 +30,7 @@ class Prompt:
     tokens: tuple[int, ...] | None = None
     context: tuple[int, ...] | None = None
     truncated_messages: int = 0
+    n_images: int = 0
     echo: bool = False
 
 
@@ -86,11 +86,6 @@ async def chat_prompt(
     return await fitting.shortened() or whole
 
 
-def stored_messages(model: StoredModel) -> list[Message]:
-    """The messages of a model's Modelfile."""
-    return [Message.read(Fields(message, "Message")) for message in model.messages]
-
-
 class _Fitting:
     """The search for the longest end of a conversation that fits."""
 
@@ -111,12 +106,16 @@ class _Fitting:
         kept = [message for message in self._messages[:cut] if message.role == "system"]
         kept += self._messages[cut:]
         # In a thread, for a template may compute for seconds before it is stopped.
-        text = await asyncio.to_thread(render_prompt, self._template, kept, **self._variables)
-        dropped = len(self._messages) - len(kept)
-        return replace(raw_prompt(self._runner, text), truncated_messages=dropped)
+        shown = marked(kept)
+        text = await asyncio.to_thread(render_prompt, self._template, shown, **self._variables)
+        return replace(
+            raw_prompt(self._runner, text),
+            truncated_messages=len(self._messages) - len(kept),
+            n_images=sum(len(message.images) for message in kept),
+        )
 
     async def fits(self, prompt: Prompt) -> bool:
-        n_ctx = self._runner.info.n_ctx
+        n_ctx = self._runner.info.n_ctx - TOKENS_PER_IMAGE * prompt.n_images
         # A token stands for at least one byte, so that a short text need not be counted.
         if len(prompt.text.encode()) + _SPARE_TOKENS <= n_ctx:
             return True

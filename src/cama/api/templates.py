@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from cama.api.images import sees
 from cama.api.names import full_name
 from cama.core.errors import InvalidTemplate, Unsupported
 from cama.runner.protocol import RunnerInfo
@@ -124,7 +125,16 @@ def capability_names(model: StoredModel, facts: Facts) -> list[str]:
     """What the model can do, in the words of the API."""
     if facts.pools:
         return ["embedding"]
-    return ["completion", *choose(model, facts).can.names]
+    can = choose(model, facts).can
+    named = {
+        "completion": True,
+        "vision": sees(model, facts),
+        "audio": facts.hears,
+        "tools": can.tools,
+        "insert": can.insert,
+        "thinking": can.thinking,
+    }
+    return [name for name, is_there in named.items() if is_there]
 
 
 def template_text(model: StoredModel, facts: Facts) -> str | None:

@@ -41,11 +41,15 @@ class Echo:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of one choice. ``context`` are the ids with which a later request can go on."""
+    """The end of one choice. ``context`` are the ids with which a later request can go on.
+
+    ``loops``: it was broken off because it said the same again and again.
+    """
 
     metrics: Metrics
     context: list[int] | None = None
     choice: int = 0
+    loops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Rendered:
     """There was nothing to generate but the prompt itself."""
 
     prompt: str
+    n_images: int = 0
 
 
 Event = Part | Echo | End | Loaded | Rendered

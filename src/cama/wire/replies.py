@@ -119,10 +119,12 @@ class Replies(ABC):
         self._model = model
 
     def write(self, event: Event) -> Iterable[Reply]:
-        yield self._written(event)
+        """As Ollama has it, nothing tells of an answer that was broken off because it loops."""
+        if not isinstance(event, End) or not event.loops:
+            yield self._written(event)
 
     def whole(self, events: Sequence[Event]) -> Reply:
-        replies = [self._written(event) for event in events]
+        replies = [reply for event in events for reply in self.write(event)]
         logprobs = [one for reply in replies for one in reply.get("logprobs", ())]
         return replies[-1] | self._joined(replies) | without_empty({"logprobs": logprobs})
 
@@ -136,8 +138,8 @@ class Replies(ABC):
                 return self.final(metrics, context)
             case Loaded(reason):
                 return self.loaded(reason)
-            case Rendered(prompt):
-                return self.rendered(prompt)
+            case Rendered(prompt, n_images):
+                return self.rendered(prompt, n_images)
         assert_never(event)
 
     def chunk(self, piece: Piece, logprobs: Sequence[Logprob] = ()) -> Reply:
@@ -151,8 +153,9 @@ class Replies(ABC):
     def loaded(self, reason: LoadReason) -> Reply:
         return self._reply(Piece(), done=True, done_reason=reason)
 
-    def rendered(self, prompt: str) -> Reply:
-        return self._reply(Piece(), done=False, _debug_info={"rendered_template": prompt})
+    def rendered(self, prompt: str, n_images: int = 0) -> Reply:
+        shown = {"rendered_template": prompt} | without_empty({"image_count": n_images})
+        return self._reply(Piece(), done=False, _debug_info=shown)
 
     def _reply(self, piece: Piece, **fields: Any) -> Reply:
         head = {"model": self._model, "created_at": timestamp()}

@@ -12,6 +12,7 @@ from cama.core.priority import PRIORITIES, Priority
 from cama.wire.adapters import AdapterChoice, read_adapters
 from cama.wire.decode import Fields
 from cama.wire.forms import read_form
+from cama.wire.images import read_images
 from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
 
 Think = bool | str | None
@@ -31,12 +32,12 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation. ``images`` are in base64."""
 
     role: str
     content: str
     thinking: str = ""
-    images: tuple[Any, ...] = ()
+    images: tuple[str, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
     tool_name: str = ""
     tool_call_id: str = ""
@@ -47,7 +48,7 @@ class Message:
             role=body.text("role").lower(),
             content=body.text("content"),
             thinking=body.text("thinking"),
-            images=tuple(body.list("images")),
+            images=read_images(body.list("images")),
             tool_calls=tuple(map(_tool_call, body.objects("tool_calls"))),
             tool_name=body.text("tool_name"),
             tool_call_id=body.text("tool_call_id"),
@@ -142,7 +143,7 @@ class GenerateRequest(Common):
     template: str
     context: tuple[int, ...]
     raw: bool
-    images: tuple[Any, ...]
+    images: tuple[str, ...]
 
     @classmethod
     def read(cls, body: Fields) -> Self:
@@ -154,7 +155,7 @@ class GenerateRequest(Common):
             template=body.text("template"),
             context=body.integers("context"),
             raw=body.flag("raw"),
-            images=tuple(body.list("images")),
+            images=read_images(body.list("images")),
         )
 
 

@@ -6,16 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cama.api.body import read
-from cama.api.jobs import Job, refuse_missing
+from cama.api.history import single_turn
+from cama.api.jobs import Job
 from cama.api.names import GENERATE
-from cama.api.prompts import Prompt, chat_prompt, continued, raw_prompt, stored_messages
+from cama.api.prompts import Prompt, chat_prompt, continued, raw_prompt
 from cama.api.services import services
 from cama.core.errors import InvalidRequest
 from cama.runner.handle import Runner
-from cama.store.models import StoredModel
 from cama.templates.ollama import OllamaTemplate
 from cama.wire.replies import GenerateReplies
-from cama.wire.requests import GenerateRequest, Message
+from cama.wire.requests import GenerateRequest
 
 
 async def generate(request: Request) -> Response:
@@ -25,6 +25,8 @@ async def generate(request: Request) -> Response:
     if not body.prompt:
         return job.load("generate")
     job.require("generate")
+    messages = single_turn(body, job.model)
+    job.require_sight(messages)
 
     # In a thread, for a long template takes a while to read.
     own = await asyncio.to_thread(OllamaTemplate, body.template) if body.template else None
@@ -38,7 +40,7 @@ async def generate(request: Request) -> Response:
         rendered = await chat_prompt(
             runner,
             own or job.template(runner),
-            _messages(body, job.model),
+            messages,
             truncate=body.truncate,
             variables=job.variables,
         )
@@ -52,15 +54,5 @@ def _check(body: GenerateRequest) -> None:
         raise InvalidRequest("raw mode does not support template, system, or context")
     if body.suffix and (body.raw or body.context):
         raise InvalidRequest("suffix goes with neither raw mode nor context")
-    refuse_missing(body, images=body.images)
-
-
-def _messages(body: GenerateRequest, model: StoredModel) -> list[Message]:
-    """System, the model's own messages unless an earlier reply is continued, and the prompt."""
-    system = body.system or model.system
-    first = [Message(role="system", content=system)] if system else []
-    return [
-        *first,
-        *([] if body.context else stored_messages(model)),
-        Message(role="user", content=body.prompt),
-    ]
+    if body.images and (body.raw or body.suffix):
+        raise InvalidRequest("images go with neither raw mode nor a suffix", field="images")

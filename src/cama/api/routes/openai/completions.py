@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cama.api.body import read_object
-from cama.api.jobs import Job, refuse_missing
+from cama.api.jobs import Job
 from cama.api.names import CHAT
 from cama.api.prompts import Prompt, check_ids, raw_prompt
 from cama.api.services import services
@@ -24,7 +24,6 @@ async def completions(request: Request) -> Response:
     wanted = await read_object(request, CompletionRequest.read)
     body = wanted.generate
     job = await Job.start(services(request), body, Completion(wanted), CHAT)
-    refuse_missing(body)
     job.require("generate")
     with named("suffix"):
         # In a thread, for a long template takes a while to read.

@@ -1,0 +1,60 @@
+"""Images of a request: whether its model sees, and where in a text they stand."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cama.api.names import full_name
+from cama.core.errors import InvalidRequest, Unsupported
+from cama.store.facts import Facts
+from cama.store.models import StoredModel
+from cama.wire.requests import Message
+
+_PLACE = "[img]"
+
+TOKENS_PER_IMAGE = 768
+"""What an image counts when messages are left out to fit the context, as Ollama estimates it."""
+
+
+def sees(model: StoredModel, facts: Facts) -> bool:
+    """Whether a model takes images: it has a projector, inside of its file or beside it."""
+    return bool(model.projectors) or facts.sees
+
+
+def check_images(model: StoredModel, facts: Facts, messages: Sequence[Message]) -> None:
+    """Raise Unsupported when there are images and the model does not see."""
+    n_images = sum(len(message.images) for message in messages)
+    if n_images and not sees(model, facts):
+        raise Unsupported(f"{full_name(model.name)} does not support vision")
+    if n_images > 1 and model.family == "mllama":
+        raise InvalidRequest(
+            "this model only supports one image while more than one image requested",
+            field="images",
+        )
+
+
+def blind(model: StoredModel) -> Unsupported:
+    """The refusal to generate from images: a prompt with them can be made, but not evaluated."""
+    return Unsupported(
+        f"images are not supported by this version of Cama: "
+        f"no engine here runs the projector of {full_name(model.name)}",
+        field="images",
+    )
+
+
+def marked(messages: Sequence[Message]) -> list[Message]:
+    """``messages`` with a mark for each image, ``[img-N]``, counted through all of them.
+
+    It takes the place of the next ``[img]`` in the message's text, or stands in front of the text.
+    """
+    n, made = 0, []
+    for message in messages:
+        content, front = message.content, ""
+        for number in range(n, n + len(message.images)):
+            mark = f"[img-{number}]"
+            if _PLACE in content:
+                content = content.replace(_PLACE, mark, 1)
+            else:
+                front += mark
+        n += len(message.images)
+        made.append(replace(message, content=front + content) if message.images else message)
+    return made
