@@ -38,10 +38,8 @@ def test_need_of_a_toy_is_what_the_native_engine_takes(
         storage = engine._storage
         cells = sum(found.get(kind, 0) for kind in ("full", "window", "mla"))
         assert cells == storage.cell_bytes * engine.info.n_cells
-        # one slot more than the native engine has, for libllama's copies
-        assert found.get("states", 0) == storage.state_bytes * (engine.info.n_seq_max + 1) * (
-            storage.state_bytes > 0
-        )
+        states = sum(4 * pool.shape[0] * pool.shape[1] for pool in storage.state_pools)
+        assert found.get("states", 0) == states
         compute = ggml().ggml_backend_sched_get_buffer_size(
             engine._scheduler.address, engine._backend.address
         )

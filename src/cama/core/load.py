@@ -12,6 +12,19 @@ DEFAULT_CONTEXT = 4096
 
 MIN_CONTEXT = 4
 
+_SPARE_BYTES = 1 << 30
+_SPARE_STATES = 8, 256
+"""What spare running states may take, and how many they are at least and at most."""
+
+
+def spare_states(n_bytes: int) -> int:
+    """How many running states of ``n_bytes`` are kept besides those of the sequences that run.
+
+    Half of them are for idle sequences, half for checkpoints.
+    """
+    least, most = _SPARE_STATES
+    return min(max(_SPARE_BYTES // n_bytes, least), most) if n_bytes else 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from cama.core.load import LoadOptions
+from cama.core.load import LoadOptions, spare_states
 from cama.gguf import GGMLType
 from cama.store.shape import Layer, Shape
 
@@ -48,7 +48,8 @@ class Need:
 def need(shape: Shape, load: LoadOptions) -> Need:
     """What a model of ``shape`` takes with these options, on the engine that takes more."""
     n_cells = load.cells_for(shape.n_ctx_train)
-    n_slots = max(1, load.n_parallel) + 1  # libllama has one more, for copies
+    n_spare = spare_states(sum(layer.state for layer in shape.layers) * _FLOAT32)
+    n_slots = max(1, load.n_parallel) + n_spare
     cells = [_cell_bytes(layer, load) * n_cells for layer in shape.layers]
     states = [layer.state * _FLOAT32 * n_slots for layer in shape.layers]
     items = [

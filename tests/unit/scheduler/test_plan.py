@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cama.core.load import LoadOptions
+from cama.core.load import LoadOptions, spare_states
 from cama.scheduler.host import HostMemory
 from cama.scheduler.memory import PROCESS_BYTES, need
 from cama.scheduler.plan import Device, Model, plan, required
@@ -66,9 +66,14 @@ def test_need_of_states_follows_the_number_of_requests() -> None:
     one, eight = (
         {i.kind: i.n_bytes for i in need(states, LoadOptions(n_parallel=n)).items} for n in (1, 8)
     )
-    assert one["states"] == 4 * 4000 * 2
-    assert eight["states"] == 4 * 4000 * 9
+    n_spare = spare_states(4 * 4000)
+    assert one["states"] == 4 * 4000 * (1 + n_spare)
+    assert eight["states"] == 4 * 4000 * (8 + n_spare)
     assert "full" not in one
+
+
+def test_large_states_are_few() -> None:
+    assert [spare_states(n) for n in (0, 1000, 64 << 20, 1 << 30)] == [0, 256, 16, 8]
 
 
 def test_plan_fits_or_says_what_would() -> None:

@@ -3,15 +3,12 @@
 from collections.abc import Iterable
 
 from cama.core.errors import EngineError, UnsupportedModel
+from cama.core.load import spare_states
 from cama.engine.base import Plan
 from cama.engine.cells import Cells
 from cama.engine.checkpoints import Checkpoints
 from cama.engine.llama import state
 from cama.ggml.llama import llama
-
-_CHECKPOINT_BYTES = 512 << 20
-_CHECKPOINTS = 4, 128
-"""What the checkpoints of running states may take, and how many there are at least and at most."""
 
 
 class Memory:
@@ -84,9 +81,7 @@ class Memory:
         running = None
         if self._checkpoints is None:
             running = state.save_running(self._context, seq)
-            least, most = _CHECKPOINTS
-            n_slots = min(max(_CHECKPOINT_BYTES // len(running), least), most)
-            self._checkpoints = Checkpoints(self.cells, n_slots)
+            self._checkpoints = Checkpoints(self.cells, spare_states(len(running)) // 2)
         slot = self._checkpoints.add(seq)
         if slot is not None:
             self._states[slot] = running or state.save_running(self._context, seq)

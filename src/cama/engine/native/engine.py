@@ -8,7 +8,7 @@ import numpy as np
 
 from cama.core.errors import CacheFull, CamaError, EngineError, UnsupportedModel
 from cama.core.generation import Adapters
-from cama.core.load import LoadOptions
+from cama.core.load import LoadOptions, spare_states
 from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
 from cama.engine.cells import Cells
 from cama.engine.checkpoints import Checkpoints
@@ -37,11 +37,6 @@ from cama.ggml.backend import Backend, Scheduler
 
 N_SEQ_MAX = 256
 
-_SPARE_BYTES = 1 << 30
-_SPARE_STATES = 8, 256
-"""What running states may take besides those of the sequences that run, and how many that is at
-least and at most: half of them are for idle sequences, half for checkpoints."""
-
 
 class NativeEngine:
     """Implements cama.engine.base.Engine, Adapts, Embeds, Interruptible and Resumes."""
@@ -59,7 +54,9 @@ class NativeEngine:
         n_cells = load.cells_for(c.n_ctx_train)
         n_state_bytes = state_bytes(model.layouts)
         self._keeps_states = n_state_bytes > 0
-        n_seq_max, n_checkpoints = _n_states(n_state_bytes, max(1, load.n_parallel))
+        n_spare = spare_states(n_state_bytes)
+        n_idle = n_spare // 2
+        n_seq_max = max(1, load.n_parallel) + n_idle if self._keeps_states else N_SEQ_MAX
         self.info = EngineInfo(
             engine="native",
             reason=reason,
@@ -77,8 +74,8 @@ class NativeEngine:
         self._cache_type = load.cache_type
         self._embedder: Embedder | None = None
         self._cells = Cells(n_cells)
-        self._checkpoints = Checkpoints(self._cells, n_checkpoints)
-        n_slots = n_seq_max + n_checkpoints
+        self._checkpoints = Checkpoints(self._cells, n_spare - n_idle)
+        n_slots = n_seq_max + n_spare - n_idle
         self._storage = KVStorage(self.model.layouts, n_cells, load.cache_type, n_slots)
         cell_bytes = self._storage.cell_bytes
         self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{cell_bytes}:{load.cache_type}"
@@ -263,12 +260,3 @@ class NativeEngine:
         self._weights.close()
         self.tokenizer.close()
         self._file.close()
-
-
-def _n_states(n_bytes: int, n_parallel: int) -> tuple[int, int]:
-    """How many sequences, and how many checkpoints, an engine keeps whose states take so much."""
-    if not n_bytes:
-        return N_SEQ_MAX, 0
-    least, most = _SPARE_STATES
-    n_spare = min(max(_SPARE_BYTES // n_bytes, least), most)
-    return min(n_parallel + n_spare // 2, N_SEQ_MAX), n_spare - n_spare // 2
