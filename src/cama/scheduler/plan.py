@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cama.core.load import MIN_CONTEXT, LoadOptions
+from cama.core.placement import place
 from cama.core.size import gibibytes
 from cama.scheduler.host import HostMemory
 from cama.scheduler.memory import Need, need
@@ -160,31 +161,28 @@ def _shares(
 ) -> list[Share]:
     """The machine's share first, then that of each GPU.
 
-    Layers are given from the last to the first, the output goes along where all of them fit. One
-    GPU is preferred over several.
+    One GPU is preferred over several.
     """
-    n_given = _n_offered(model.load, len(own.by_layer))
-    output = model.shape.output_bytes
+    output, graph = model.shape.output_bytes, _graph_bytes(own)
+    chosen = _chosen(own, output, gpus)
+    rooms = [gpu.free - _GPU_RESERVE - graph for gpu in chosen]
+    placed = place(own.by_layer, output, rooms, model.load.n_gpu_layers)
     on_gpus: list[Share] = []
-    for gpu in _chosen(own, output, gpus) if n_given else ():
-        room, taken, n_layers = gpu.free - _GPU_RESERVE - _graph_bytes(own), 0, 0
-        while n_given and taken + own.by_layer[n_given - 1] <= room:
-            taken += own.by_layer[n_given - 1]
-            n_given, n_layers = n_given - 1, n_layers + 1
-        if not n_layers:
-            continue
-        has_output = not n_given and taken + output <= room
-        taken += _graph_bytes(own) + (output if has_output else 0)
-        on_gpus.append(
-            Share(
-                device=gpu.name,
-                n_layers=n_layers,
-                n_bytes=taken,
-                free=gpu.free,
-                has_output=has_output,
+    for number, gpu in enumerate(chosen):
+        pairs = zip(own.by_layer, placed.layers, strict=True)
+        layers = [size for size, device in pairs if device == number]
+        has_output = placed.output == number
+        if layers or has_output:
+            on_gpus.append(
+                Share(
+                    device=gpu.name,
+                    n_layers=len(layers),
+                    n_bytes=sum(layers) + graph + (output if has_output else 0),
+                    free=gpu.free,
+                    has_output=has_output,
+                )
             )
-        )
-    moved = sum(share.n_bytes - _graph_bytes(own) for share in on_gpus)
+    moved = sum(share.n_bytes - graph for share in on_gpus)
     rest = Share(
         device="CPU",
         n_layers=len(own.by_layer) - sum(share.n_layers for share in on_gpus),
@@ -193,11 +191,6 @@ def _shares(
         has_output=not any(share.has_output for share in on_gpus),
     )
     return [rest, *on_gpus]
-
-
-def _n_offered(load: LoadOptions, n_layers: int) -> int:
-    """Layers that may leave the machine's own memory."""
-    return n_layers if load.n_gpu_layers < 0 else min(load.n_gpu_layers, n_layers)
 
 
 def _chosen(own: Need, output: int, gpus: Sequence[Device]) -> list[Device]:
