@@ -1,0 +1,1 @@
+"""Models from elsewhere: the protocol of registries, and what else they are fetched by."""
