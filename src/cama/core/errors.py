@@ -21,6 +21,9 @@
 
     ├── NotEnoughMemory         a model that is larger than what this machine has free
     ├── StoreError              the model store cannot be read or written
+    ├── RegistryError           a registry refused something, or answered nonsense
+    │   ├── RegistryDenied      it wants another login, or none is enough
+    │   └── RegistryUnreachable no answer came, or it broke off
     ├── QueueFull
     ├── ServerUnavailable       the client cannot reach a server
     ├── Cancelled               who asked for the work no longer wants it
@@ -144,6 +147,20 @@ class NotEnoughMemory(CamaError):
 
 class StoreError(CamaError):
     code = "store_error"
+
+
+class RegistryError(CamaError):
+    """``fields`` hold ``status`` where there is one."""
+
+    code = "registry_error"
+
+
+class RegistryDenied(RegistryError):
+    code = "registry_denied"
+
+
+class RegistryUnreachable(RegistryError):
+    code = "registry_unreachable"
 
 
 class QueueFull(CamaError):

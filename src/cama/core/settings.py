@@ -168,6 +168,9 @@ class Settings:
         "API_KEY_FILE", "File with more such keys, one on each line.", _path, None
     )
     api_key: str = _setting("API_KEY", "Key that this program sends to the server.", check_key, "")
+    docker_config: Path = _setting(
+        "DOCKER_CONFIG", "Folder of the config.json with logins of registries.", _path,
+        lambda: Path.home() / ".docker")  # fmt: skip
     no_prune: bool = _setting(
         "NOPRUNE", "Keep files of the store that no model refers to.", _boolean, False, "NOPRUNE"
     )

@@ -61,23 +61,26 @@ def age(status: os.stat_result, now: float) -> float:
     return now - max(status.st_ctime, status.st_mtime)
 
 
-def remove_unused(manifests: Manifests, blobs: Blobs, digests: Iterable[str]) -> None:
+def remove_unused(manifests: Manifests, blobs: Blobs, digests: Iterable[str]) -> int:
     """Remove those of ``digests`` that no manifest refers to and nobody has pinned.
+
+    Returns how many there were.
 
     The caller holds the store's lock. Raises OSError.
     """
     candidates = set(digests)
     if not candidates:
-        return
+        return 0
     try:
         candidates -= references(manifests)
     except (CamaError, OSError) as error:
         _log.warning("no blobs are removed: %s", error)
-        return
+        return 0
     living = sweep(blobs)
-    for digest in candidates:
-        if blob_name(digest) not in living:
-            blobs.remove(digest)
+    removed = [digest for digest in candidates if blob_name(digest) not in living]
+    for digest in removed:
+        blobs.remove(digest)
+    return len(removed)
 
 
 def sweep(blobs: Blobs) -> frozenset[str]:

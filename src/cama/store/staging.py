@@ -133,23 +133,17 @@ class Staging:
             found = self.blobs.size(digest) or 0
         return self._keep(Staged(digest, found, existed=True))
 
-    def adopt(self, path: Path, expected: str) -> Staged:
-        """Take over a complete file of our own on the store's file system, and move it.
+    def take(self, path: Path, digest: str) -> Staged:
+        """Take over a complete file of the folder of blobs that was hashed while it came to be.
 
-        Raises InvalidModelFile when its digest is not the expected one.
+        It stays where it is until it is placed, and is not removed when that does not happen.
         """
-        digest = digest_of_file(path)
-        if digest != expected:
-            raise InvalidModelFile(
-                f"digest mismatch, file must be downloaded again: want {expected}, got {digest}",
-                path=str(path),
-                field="digest",
-            )
-        temporary = self.temporary()
         with path.open("rb") as file:
             settle(file.fileno())
-        path.rename(temporary)
-        return self._add(temporary, digest)
+            size = os.fstat(file.fileno()).st_size
+        self._pins.add(path.name)
+        self._pins.add(blob_name(digest))
+        return self._keep(Staged(digest, size, existed=False, temporary=path))
 
     def add_bytes(self, data: bytes) -> Staged:
         digest = digest_of(data)

@@ -15,6 +15,7 @@ from cama.core.settings import Settings
 from cama.store.blobs import Blobs
 from cama.store.bundled import FOLDER as BUNDLED
 from cama.store.bundled import bundled, find_bundled
+from cama.store.digests import blob_name
 from cama.store.examination import Progress, examine
 from cama.store.files import storing
 from cama.store.findings import Examination, Finding
@@ -173,18 +174,27 @@ class Store:
         """A context in which new blobs are collected for :meth:`publish` or :meth:`add_blobs`."""
         return Staging(self.blobs, self._locked)
 
+    def turn(self, digest: str) -> Path:
+        """The lock file of whoever is fetching a blob: see :func:`cama.store.turns.turn`."""
+        return self.root / ".cama" / "turns" / blob_name(digest)
+
     def add_blobs(self, staging: Staging) -> None:
         """Put staged blobs into the store without a model. Raises StoreError."""
         with storing(self.root), self._locked():
             sweep(self.blobs)
             staging.place()
 
-    def publish(self, name: str, manifest: Manifest, staging: Staging) -> None:
+    def publish(
+        self, name: str, manifest: Manifest, staging: Staging, *, verbatim: bytes | None = None
+    ) -> int:
         """Put staged blobs and the manifest that needs them into the store, all or nothing.
 
-        Blobs of a model that had this name go when no other model uses them.
-        Raises InvalidModelName, InvalidModelFile when a blob is missing, and StoreError.
+        ``verbatim`` is the manifest as it came from elsewhere, which is kept byte for byte. Blobs
+        of a model that had this name go when no other model uses them; returns how many went.
+        Raises InvalidModelName, InvalidModelFile when a blob is missing or a small one damaged,
+        and StoreError.
         """
+        data = manifest.to_bytes() if verbatim is None else verbatim
         wanted = ModelName.parse(name)
         with storing(self.root), self._locked():
             try:
@@ -192,7 +202,8 @@ class Store:
                 staging.place()
                 for layer in manifest.blobs:
                     self.blobs.locate(layer)
-                self._write(self.manifests.spell(wanted), manifest.to_bytes())
+                self._contents(data, f"the manifest of {wanted.short}")
+                return self._write(self.manifests.spell(wanted), data)
             except (CamaError, OSError):
                 self._prune(staged.digest for staged in staging.staged if not staged.existed)
                 raise
@@ -240,10 +251,11 @@ class Store:
             _log.warning("skipping model %s: %s", name.short, error.message)
         return None
 
-    def _write(self, name: ModelName, data: bytes) -> None:
+    def _write(self, name: ModelName, data: bytes) -> int:
+        """Returns how many blobs of the manifest that was there are gone."""
         before = frozenset[str]() if self._keeps_unused else self._digests(name)
         self.manifests.write(name, data)
-        self._prune(before)
+        return self._prune(before)
 
     def _digests(self, name: ModelName) -> frozenset[str]:
         """What a manifest refers to; nothing when there is none or it cannot be read."""
@@ -256,9 +268,9 @@ class Store:
             _log.warning("its blobs stay: %s", error)
             return frozenset()
 
-    def _prune(self, digests: Iterable[str]) -> None:
-        """Remove those of ``digests`` that nothing refers to."""
-        remove_unused(self.manifests, self.blobs, digests)
+    def _prune(self, digests: Iterable[str]) -> int:
+        """Remove those of ``digests`` that nothing refers to; returns how many that were."""
+        return remove_unused(self.manifests, self.blobs, digests)
 
 
 def _not_found(name: str) -> ModelNotFound:

@@ -130,21 +130,21 @@ def test_staging_accepts_pieces(blobs: Blobs) -> None:
     assert blobs.read(layer_of(b"one")) == b"one"
 
 
-def test_staging_adopts_a_finished_download(blobs: Blobs, source: Path) -> None:
+def test_staging_takes_a_finished_download(blobs: Blobs) -> None:
+    blobs.folder.mkdir(parents=True)
+    source = blobs.folder / f"{blobs.path(digest_of(b'weights')).name}-partial"
+    source.write_bytes(b"weights")
     with Staging(blobs, nullcontext) as staging:
-        staged = staging.adopt(source, digest_of(b"weights"))
+        staged = staging.take(source, digest_of(b"weights"))
         staging.place()
     assert not source.exists()
     assert blobs.path(staged.digest).read_bytes() == b"weights"
 
 
-def test_staging_refuses_a_download_that_is_damaged(blobs: Blobs, source: Path) -> None:
-    with (
-        Staging(blobs, nullcontext) as staging,
-        pytest.raises(InvalidModelFile, match="digest mismatch, file must be downloaded again"),
-    ):
-        staging.adopt(source, digest_of(b"other"))
-    assert source.exists()
+def test_staging_leaves_a_finished_download_that_is_not_placed(blobs: Blobs, source: Path) -> None:
+    with Staging(blobs, nullcontext) as staging:
+        staging.take(source, digest_of(b"weights"))
+    assert source.read_bytes() == b"weights"
 
 
 def test_blob_replaces_one_of_wrong_size(blobs: Blobs) -> None:
