@@ -17,15 +17,14 @@
     ├── InvalidModelFile        a file is damaged, hostile, or not GGUF at all
     ├── UnsupportedModel        a sound file that no engine here can run
     ├── PluginConflict          two installed packages define the same architecture
-
-
     ├── NotEnoughMemory         a model that is larger than what this machine has free
     ├── StoreError              the model store cannot be read or written
-    ├── RegistryError           a registry refused something, or answered nonsense
-    │   ├── RegistryDenied      it wants another login, or none is enough
-    │   └── RegistryUnreachable no answer came, or it broke off
     ├── QueueFull
     ├── ServerUnavailable       the client cannot reach a server
+    ├── RegistryError           a registry refused something, or answered nonsense
+    │   ├── RegistryDenied      it wants another login, or none is enough
+    │   ├── RegistryUnreachable no answer came, or it broke off
+    │   └── Offline             no request may leave this machine
     ├── Cancelled               who asked for the work no longer wants it
     └── RunnerError             the process that runs the model failed
         ├── LoadFailed
@@ -149,6 +148,14 @@ class StoreError(CamaError):
     code = "store_error"
 
 
+class QueueFull(CamaError):
+    code = "queue_full"
+
+
+class ServerUnavailable(CamaError):
+    code = "server_unavailable"
+
+
 class RegistryError(CamaError):
     """``fields`` hold ``status`` where there is one."""
 
@@ -163,12 +170,8 @@ class RegistryUnreachable(RegistryError):
     code = "registry_unreachable"
 
 
-class QueueFull(CamaError):
-    code = "queue_full"
-
-
-class ServerUnavailable(CamaError):
-    code = "server_unavailable"
+class Offline(RegistryError):
+    code = "offline"
 
 
 class Cancelled(CamaError):

@@ -19,7 +19,7 @@ from cama.core.size import parse_size
 
 DEFAULT_PORT = 11434
 
-SECRETS = frozenset({"CAMA_API_KEYS", "CAMA_API_KEY"})
+SECRETS = frozenset({"CAMA_API_KEYS", "CAMA_API_KEY", "CAMA_HF_TOKEN", "HF_TOKEN"})
 """Variables whose values nobody is shown."""
 
 
@@ -99,15 +99,31 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(_path(part) for part in text.split(os.pathsep) if part)
 
 
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidOption("must be an address such as https://huggingface.co")
+    return text.rstrip("/")
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _setting(
-    variable: str, help: str, parse: Callable[[str], Any], default: Any, ollama: str | None = None
+    variable: str,
+    help: str,
+    parse: Callable[[str], Any],
+    default: Any,
+    ollama: str | None = None,
+    *,
+    others: tuple[str, ...] = (),
 ) -> Any:
-    """A field with its variable (``CAMA_`` is added), its parser and its line of documentation."""
-    names = (f"CAMA_{variable}", *((f"OLLAMA_{ollama}",) if ollama else ()))
+    """A field with its variable (``CAMA_`` is added), its parser and its line of documentation.
+
+    ``others`` are more fallbacks.
+    """
+    names = (f"CAMA_{variable}", *((f"OLLAMA_{ollama}",) if ollama else ()), *others)
     metadata = {"variables": names, "help": help, "parse": parse}
     shown = names[0] not in SECRETS
     if callable(default):
@@ -171,6 +187,19 @@ class Settings:
     docker_config: Path = _setting(
         "DOCKER_CONFIG", "Folder of the config.json with logins of registries.", _path,
         lambda: Path.home() / ".docker")  # fmt: skip
+    offline: bool = _setting(
+        "OFFLINE", "Send no request to other machines: nothing is pulled or pushed.", _boolean,
+        False, others=("HF_HUB_OFFLINE",))  # fmt: skip
+    hf_endpoint: str = _setting(
+        "HF_ENDPOINT", "Address of the Hugging Face hub (also HF_ENDPOINT).", _url,
+        "https://huggingface.co", others=("HF_ENDPOINT",))  # fmt: skip
+    hf_token: str = _setting(
+        "HF_TOKEN", "Token for that hub (also HF_TOKEN; without one, the login of its own client).",
+        str, "", others=("HF_TOKEN",))  # fmt: skip
+    hf_cache: Path = _setting(
+        "HF_CACHE", "Folder of the hub's own downloads (also HF_HUB_CACHE).", _path,
+        lambda: Path.home() / ".cache" / "huggingface" / "hub",
+        others=("HF_HUB_CACHE",))  # fmt: skip
     no_prune: bool = _setting(
         "NOPRUNE", "Keep files of the store that no model refers to.", _boolean, False, "NOPRUNE"
     )
