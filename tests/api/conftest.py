@@ -16,6 +16,7 @@ from cama.gguf.values import U32, Array, ValueType
 from cama.modelfile.create import create_model
 from cama.modelfile.parser import parse_modelfile
 from cama.store.store import Store
+from tests.api.describing import check_described
 from tests.api.fakes import FakeRunner, FakeScheduler, hello, runner_info
 
 CHAT_TEMPLATE = (
@@ -100,7 +101,11 @@ async def api(
 ) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(settings, store, scheduler)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:11434") as client:
+    async with httpx.AsyncClient(
+        transport=transport,
+        base_url="http://127.0.0.1:11434",
+        event_hooks={"response": [check_described]},
+    ) as client:
         yield client
 
 

@@ -62,6 +62,28 @@ async def test_a_route_that_is_not_there_yet_says_so(
 
 
 @pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [
+        ("/api/me", 401, "unauthorized"),
+        ("/api/signout", 401, "you are not currently signed in"),
+        (
+            "/api/experimental/web_search",
+            403,
+            "ollama cloud is disabled: web search is unavailable",
+        ),
+        ("/api/experimental/web_fetch", 403, "ollama cloud is disabled: web fetch is unavailable"),
+    ],
+)
+async def test_there_is_no_cloud(
+    api: httpx.AsyncClient, path: str, status: int, error: str
+) -> None:
+    response = await api.post(path, json={})
+    assert (response.status_code, response.json()) == (status, {"error": error})
+    found = await api.get("/api/experimental/model-recommendations")
+    assert found.json() == {"recommendations": []}
+
+
+@pytest.mark.parametrize(
     ("body", "text"),
     [
         (b"", "missing request body"),
@@ -112,13 +134,13 @@ async def test_json_can_be_put_into_html(api: httpx.AsyncClient) -> None:
     [
         (
             ("POST", "/v1/audio/transcriptions"),
-            501,
+            400,
             {
                 "error": {
-                    "message": "/v1/audio/transcriptions is not available in this version of Cama",
-                    "type": "api_error",
-                    "param": None,
-                    "code": "not_available",
+                    "message": "audio is not supported by this version of Cama",
+                    "type": "invalid_request_error",
+                    "param": "file",
+                    "code": "unsupported_parameter",
                 }
             },
         ),

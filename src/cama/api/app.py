@@ -18,10 +18,13 @@ from cama.api.problems import HANDLERS
 from cama.api.routes.anthropic import count_tokens, messages
 from cama.api.routes.blobs import head_blob, post_blob
 from cama.api.routes.chat import chat
+from cama.api.routes.cloud import me, recommendations, sign_out, web_fetch, web_search
 from cama.api.routes.create import create
+from cama.api.routes.docs import docs, openapi
 from cama.api.routes.embed import embed, embeddings, rerank
 from cama.api.routes.generate import generate
 from cama.api.routes.models import copy, delete, ps, show, tags
+from cama.api.routes.openai.audio import transcriptions
 from cama.api.routes.openai.chat import chat_completions
 from cama.api.routes.openai.completions import completions
 from cama.api.routes.openai.embeddings import embeddings as openai_embeddings
@@ -70,16 +73,20 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/v1/responses/{id}", ("DELETE",), delete_response),
     ("/v1/models", _READ, models),
     ("/v1/models/{model:path}", _READ, model),
+    ("/v1/audio/transcriptions", ("POST",), transcriptions),
+    ("/v1/messages", ("POST",), messages),
+    ("/v1/messages/count_tokens", ("POST",), count_tokens),
+    ("/api/me", ("POST",), me),
+    ("/api/signout", ("POST",), sign_out),
+    ("/api/user/keys/{key}", ("DELETE",), sign_out),
+    ("/api/experimental/web_search", ("POST",), web_search),
+    ("/api/experimental/web_fetch", ("POST",), web_fetch),
+    ("/api/experimental/model-recommendations", ("GET",), recommendations),
+    ("/openapi.json", _READ, openapi),
+    ("/docs", _READ, docs),
     # Ollama's other routes, until they are there.
     ("/api/pull", ("POST",), unavailable),
     ("/api/push", ("POST",), unavailable),
-    ("/api/me", ("POST",), unavailable),
-    ("/api/signout", ("POST",), unavailable),
-    ("/api/user/keys/{key}", ("DELETE",), unavailable),
-    ("/api/experimental/{name}", ("GET", "POST"), unavailable),
-    ("/v1/messages", ("POST",), messages),
-    ("/v1/messages/count_tokens", ("POST",), count_tokens),
-    ("/v1/audio/transcriptions", ("POST",), unavailable),
 )
 
 

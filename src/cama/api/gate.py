@@ -1,5 +1,7 @@
 """Who may call: the one place where API keys are asked for."""
 
+from itertools import product
+
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,8 +11,8 @@ from cama.core.errors import Unauthorized
 from cama.core.keys import ApiKey, KeyRing, read_keys
 from cama.core.settings import Settings
 
-OPEN = frozenset({("GET", "/"), ("HEAD", "/")})
-"""What anybody may ask: whether a server is there."""
+OPEN = frozenset(product(("GET", "HEAD"), ("/", "/docs", "/openapi.json")))
+"""What anybody may ask: whether a server is there, and how to ask it."""
 
 ANYBODY = ApiKey(digest=b"", name="", tenant="")
 """The caller of a server that has no keys."""

@@ -59,6 +59,12 @@ class CloudDisabled(Unsupported):
     code = "cloud_disabled"
 
 
+class SignedOut(CamaError):
+    """Nobody is signed in to ollama.com, and nobody can be."""
+
+    code = "signed_out"
+
+
 class NotAvailable(Unsupported):
     """A route of Ollama's API that this version does not have."""
 
@@ -79,6 +85,7 @@ STATUS: Mapping[type[Exception], int] = {
     BodyTooLarge: 413,
     BodyEncoded: 415,
     Unauthorized: 401,
+    SignedOut: 401,
     Forbidden: 403,
     CloudDisabled: 403,
     NotAvailable: 501,

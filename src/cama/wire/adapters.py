@@ -1,9 +1,10 @@
 """The field ``adapters`` of requests, Cama's own: whose adapters are wanted, and how much."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from cama.core.errors import InvalidRequest
+from cama.wire.schema import Mark, Range
 
 _MOST: Final = 8
 """Adapters of one request: their ranks add up, and so does the time that they take."""
@@ -15,8 +16,8 @@ _LARGEST_SCALE: Final = 100
 class AdapterChoice:
     """The adapters of the model ``name``, ``scale`` times."""
 
-    name: str
-    scale: float = 1.0
+    name: Annotated[str, Mark.NEEDED]
+    scale: Annotated[float, Range(-_LARGEST_SCALE, _LARGEST_SCALE)] = 1.0
 
 
 def read_adapters(value: Any) -> tuple[AdapterChoice, ...] | None:

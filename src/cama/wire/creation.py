@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from cama.core.errors import InvalidRequest, Unsupported
+from cama.wire import shapes
 from cama.wire.decode import Fields
-from cama.wire.requests import Message
+from cama.wire.requests import Message, ModelName
+from cama.wire.schema import As, Named
 
 _INFO_TEXTS = {
     "model_family": "model_family",
@@ -24,8 +26,10 @@ class CreateRequest:
 
     struct: ClassVar[str] = "CreateRequest"
 
-    model: str
-    base: str = ""
+    also: ClassVar[Any] = shapes.CreateNames
+
+    model: ModelName
+    base: Annotated[str, Named("from")] = ""
     files: Mapping[str, str] = field(default_factory=dict)
     adapters: Mapping[str, str] = field(default_factory=dict)
     draft_files: Mapping[str, str] = field(default_factory=dict)
@@ -34,9 +38,9 @@ class CreateRequest:
     renderer: str = ""
     parser: str = ""
     requires: str = ""
-    licenses: tuple[str, ...] = ()
+    licenses: Annotated[tuple[str, ...], Named("license"), As(str | list[str])] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    messages: tuple[Mapping[str, Any], ...] = ()
+    messages: Annotated[tuple[Mapping[str, Any], ...], As(list[Message])] = ()
     quantize: str = ""
     info: Mapping[str, Any] = field(default_factory=dict)
     stream: bool = True

@@ -53,6 +53,21 @@ _LIMITS = {
 }
 
 
+_JSON_TYPES: Mapping[str, Mapping[str, Any]] = {
+    "integer": {"type": "number"},  # the part behind the point is cut off
+    "float32": {"type": "number"},
+    "boolean": {"type": "boolean"},
+    "string": {"type": "string"},
+    "array": {"type": "array", "items": {"type": "string"}},
+}
+
+
+def option_schema() -> dict[str, Any]:
+    """The JSON Schema of ``options``."""
+    properties = {name: dict(_JSON_TYPES[kind]) for name, kind in _TYPES.items()}
+    return {"type": "object", "properties": properties}
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Checked options; those that nobody gave are absent and take their defaults."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from cama.core.errors import InvalidOption, InvalidRequest
 from cama.core.size import parse_size
+from cama.wire import shapes
 from cama.wire.decode import Fields
 from cama.wire.requests import ModelRequest, model_fields
+from cama.wire.schema import As, Range
 
 _CACHE_TYPES = ("", "f16", "f32")
 _MAX_PARALLEL = 1024
@@ -21,10 +23,10 @@ class PlanRequest(ModelRequest):
 
     struct: ClassVar[str] = "PlanRequest"
 
-    parallel: int
+    parallel: Annotated[int, Range(0, _MAX_PARALLEL)]
     cache_type: str
-    memory: int | None
-    devices: Mapping[str, int]
+    memory: Annotated[int | None, As(int | str)]
+    devices: Annotated[Mapping[str, int], As(list[shapes.FreeDevice])]
 
     @classmethod
     def read(cls, body: Fields) -> Self:

@@ -2,22 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, get_args
 
 from cama.core.answer import ToolCall
 from cama.core.duration import parse_keep_alive
 from cama.core.errors import InvalidRequest
 from cama.core.generation import Constraint
 from cama.core.priority import PRIORITIES, Priority
+from cama.wire import shapes
 from cama.wire.adapters import AdapterChoice, read_adapters
 from cama.wire.decode import Fields
 from cama.wire.forms import read_form
 from cama.wire.images import read_images
+from cama.wire.options import option_schema
+from cama.wire.schema import As, Given, Mark, Named
 from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
 
-Think = bool | str | None
+ThinkLevel = Literal["high", "medium", "low", "max"]
 
-THINK_LEVELS = ("high", "medium", "low", "max")
+Think = bool | str | None
+KeepAlive = Annotated[float | None, As(shapes.KeepAlive)]
+ModelName = Annotated[str, Mark.NEEDED]
+ModelOptions = Annotated[Mapping[str, Any], Given("Options", option_schema)]
 _THINK_CHOICES = '"high", "medium", "low", "max", true, or false'
 
 
@@ -38,7 +44,7 @@ class Message:
     content: str
     thinking: str = ""
     images: tuple[str, ...] = ()
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: Annotated[tuple[ToolCall, ...], As(list[shapes.ToolCall])] = ()
     tool_name: str = ""
     tool_call_id: str = ""
 
@@ -72,11 +78,11 @@ class ModelRequest:
     ``priority`` and ``adapters`` are Cama's own; None means the model's own adapters.
     """
 
-    model: str
-    keep_alive: float | None
-    options: Mapping[str, Any]
+    model: ModelName
+    keep_alive: KeepAlive
+    options: ModelOptions
     priority: Priority = "interactive"
-    adapters: tuple[AdapterChoice, ...] | None = None
+    adapters: Annotated[tuple[AdapterChoice, ...] | None, As(list[str | AdapterChoice])] = None
 
 
 def model_fields(body: Fields) -> dict[str, Any]:
@@ -106,17 +112,19 @@ class Common(ModelRequest):
     ``choices`` is how many answers are wanted to each prompt; ``logit_bias`` is by token id.
     """
 
+    also: ClassVar[Any] = shapes.GrammarFields
+
     stream: bool
-    format: Constraint | None
-    think: Think
+    format: Annotated[Constraint | None, As(Literal["json", ""] | dict[str, Any])]
+    think: Annotated[Think, As(bool | ThinkLevel)]
     truncate: bool
     shift: bool
     logprobs: bool
     top_logprobs: int
-    debug_render_only: bool
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    choices: int = 1
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    debug_render_only: Annotated[bool, Named("_debug_render_only")]
+    defaults: Annotated[Mapping[str, Any], Mark.NOT_SENT] = field(default_factory=dict)
+    choices: Annotated[int, Mark.NOT_SENT] = 1
+    logit_bias: Annotated[Mapping[int, float], Mark.NOT_SENT] = field(default_factory=dict)
 
 
 def _common(body: Fields) -> dict[str, Any]:
@@ -166,8 +174,8 @@ class ChatRequest(Common):
     struct: ClassVar[str] = "ChatRequest"
 
     messages: tuple[Message, ...]
-    tools: tuple[Tool, ...] = ()
-    tool_choice: ToolChoice = ToolChoice()
+    tools: Annotated[tuple[Tool, ...], As(list[shapes.Tool])] = ()
+    tool_choice: Annotated[ToolChoice, As(shapes.ToolChoice)] = ToolChoice()
     parallel_tool_calls: bool = True
 
     def __post_init__(self) -> None:
@@ -190,7 +198,7 @@ class EmbedRequest(ModelRequest):
 
     struct: ClassVar[str] = "EmbedRequest"
 
-    input: tuple[str | tuple[int, ...], ...]
+    input: Annotated[tuple[str | tuple[int, ...], ...], As(str | list[str])]
     truncate: bool
     dimensions: int
 
@@ -224,7 +232,7 @@ class RerankRequest(ModelRequest):
 
     struct: ClassVar[str] = "RerankRequest"
 
-    query: str
+    query: Annotated[str, Mark.NEEDED]
     documents: tuple[str, ...]
     top_n: int
 
@@ -248,7 +256,7 @@ class ShowRequest:
     model: str
     verbose: bool = False
     system: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: ModelOptions = field(default_factory=dict)
 
     @classmethod
     def read(cls, body: Fields) -> Self:
@@ -275,8 +283,8 @@ class DeleteRequest:
 class CopyRequest:
     struct: ClassVar[str] = "CopyRequest"
 
-    source: str
-    destination: str
+    source: ModelName
+    destination: ModelName
 
     @classmethod
     def read(cls, body: Fields) -> Self:
@@ -308,7 +316,7 @@ def _think(value: Any) -> Think:
     match value:
         case None | bool():
             return value
-        case str() if value in THINK_LEVELS:
+        case str() if value in get_args(ThinkLevel):
             return value
         case str():
             raise InvalidRequest(f'invalid think value: "{value}" (must be {_THINK_CHOICES})')

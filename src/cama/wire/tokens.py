@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from cama.core.errors import InvalidRequest
+from cama.wire import shapes
 from cama.wire.decode import Fields
 from cama.wire.requests import ModelRequest, model_fields
 
@@ -18,6 +19,8 @@ class TokenizeRequest(ModelRequest):
     """
 
     struct: ClassVar[str] = "TokenizeRequest"
+
+    also: ClassVar[Any] = shapes.OtherTexts
 
     text: str
     add_special: bool

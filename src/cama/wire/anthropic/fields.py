@@ -11,16 +11,6 @@ from typing import Any
 from cama.core.errors import Unsupported
 from cama.wire.openai.params import Params
 
-CACHE = {"cache_control"}
-_PROMPT = {"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"}
-_CAMA = {"keep_alive", "options", "priority"}
-
-COUNT = frozenset(_PROMPT | _CAMA | CACHE)
-MESSAGES = COUNT | {
-    "max_tokens", "stop_sequences", "stream", "temperature", "top_k", "top_p", "metadata",
-    "service_tier",
-}  # fmt: skip
-
 _ASK_NOTHING: Mapping[str, tuple[Any, ...]] = {
     "speed": ("standard",),
     "context_management": ({}, {"edits": []}),
@@ -28,10 +18,11 @@ _ASK_NOTHING: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def check_fields(params: Params, honoured: frozenset[str]) -> None:
-    """Raise Unsupported when a request has another field that asks for something."""
+def check_fields(params: Params, body: Any) -> None:
+    """Raise Unsupported for a field that asks for something, and is none of the TypedDict."""
+    params.mapping("cache_control")
     for name, value in params.data.items():
-        if value is None or name in honoured or value in _ASK_NOTHING.get(name, ()):
+        if value is None or name in body.__annotations__ or value in _ASK_NOTHING.get(name, ()):
             continue
         path = params.path(name)
         raise Unsupported(f"'{path:.100}' is not supported by Cama", field=path)

@@ -5,16 +5,19 @@ from dataclasses import dataclass, field, replace
 
 from cama.core.answer import ToolCall
 from cama.core.errors import Unsupported
-from cama.wire.anthropic.fields import CACHE, check_fields
+from cama.wire.anthropic.fields import check_fields
+from cama.wire.anthropic.shapes import (
+    ImageBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+)
 from cama.wire.openai.params import Params
 from cama.wire.requests import Message
 
 _ROLES = ("user", "assistant")
-_TEXT = frozenset({"type", "text", "citations", *CACHE})
-_IMAGE = frozenset({"type", "source", *CACHE})
-_THINKING = frozenset({"type", "thinking", "signature"})
-_CALL = frozenset({"type", "id", "name", "input", "caller", *CACHE})
-_RESULT = frozenset({"type", "tool_use_id", "content", "is_error", *CACHE})
 
 
 def read_system(params: Params) -> tuple[Message, ...]:
@@ -34,7 +37,7 @@ def read_messages(params: Params) -> tuple[Message, ...]:
     """
     reading = _Reading()
     for turn in params.objects("messages"):
-        check_fields(turn, frozenset({"role", "content"}))
+        check_fields(turn, Turn)
         role = turn.choice("role", _ROLES, default="")
         reading.add(list(reading.user(turn) if role == "user" else _assistant(turn, reading)))
     if not reading.messages:
@@ -69,7 +72,7 @@ class _Reading:
                     _refuse(block, other)
 
     def _result(self, block: Params) -> Message:
-        check_fields(block, _RESULT)
+        check_fields(block, ToolResultBlock)
         name = block.needed_text("tool_use_id")
         if name not in self.names:
             block.refuse("tool_use_id", "is not the id of a tool_use before it")
@@ -102,7 +105,7 @@ def _assistant(turn: Params, reading: _Reading) -> Iterator[Message]:
             case "text":
                 texts.append(_text(block))
             case "thinking":
-                check_fields(block, _THINKING)
+                check_fields(block, ThinkingBlock)
                 thoughts.append(block.text("thinking"))
             case "tool_use":
                 calls.append(_call(block, len(calls)))
@@ -130,7 +133,7 @@ def _blocks(params: Params) -> Iterable[Params]:
 def _text(block: Params) -> str:
     if block.text("type") != "text":
         block.refuse("type", "must be 'text'")
-    check_fields(block, _TEXT)
+    check_fields(block, TextBlock)
     if block.list("citations"):
         block.refuse("citations", "are not supported")
     if not isinstance(block.any("text"), str):
@@ -140,14 +143,14 @@ def _text(block: Params) -> str:
 
 def _image(block: Params) -> str:
     """The image in base64."""
-    check_fields(block, _IMAGE)
+    check_fields(block, ImageBlock)
     source = block.inner("source")
     source.choice("type", ("base64",), default="")
     return source.needed_text("data")
 
 
 def _call(block: Params, index: int) -> ToolCall:
-    check_fields(block, _CALL)
+    check_fields(block, ToolUseBlock)
     return ToolCall(
         name=block.needed_text("name"),
         arguments=dict(block.mapping("input")),

@@ -6,8 +6,20 @@ from typing import Any, Self
 
 from cama.core.errors import InvalidRequest
 from cama.core.generation import Constraint
-from cama.wire.anthropic.fields import CACHE, COUNT, MESSAGES, check_fields
+from cama.wire.anthropic import shapes
+from cama.wire.anthropic.fields import check_fields
 from cama.wire.anthropic.messages import read_messages, read_system
+from cama.wire.anthropic.shapes import (
+    LEAST_BUDGET,
+    MOST_TOKENS,
+    CountBody,
+    MessagesBody,
+    Metadata,
+    OutputConfig,
+    OutputFormat,
+    Thinking,
+    ToolDefinition,
+)
 from cama.wire.forms import schema_form
 from cama.wire.openai.params import Params, named
 from cama.wire.openai.sampling import model_fields
@@ -21,13 +33,8 @@ They are the same here: the newer one takes ``temperature``, ``top_p`` and ``top
 models of Anthropic, and those of this server have a use for them.
 """
 
-_MOST_TOKENS = 2**31 - 1
 _MOST_STOPS = 256
-_LEAST_BUDGET = 1024
 _TIERS = ("auto", "standard_only")
-_TOOL = frozenset({
-    "name", "description", "input_schema", "type", "strict", "eager_input_streaming", *CACHE,
-})  # fmt: skip
 _CHOICES: Mapping[str, ToolChoice] = {
     "auto": ToolChoice("auto"),
     "any": ToolChoice("required"),
@@ -65,9 +72,9 @@ class MessagesRequest:
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Raises InvalidRequest and Unsupported, with the field that is wrong."""
         params = Params(data)
-        check_fields(params, MESSAGES)
+        check_fields(params, MessagesBody)
         _check_service(params)
-        max_tokens = params.integer("max_tokens", 1, _MOST_TOKENS)
+        max_tokens = params.integer("max_tokens", 1, MOST_TOKENS)
         if max_tokens is None:
             params.refuse("max_tokens", "is required")
         stops = _stops(params)
@@ -85,14 +92,13 @@ class MessagesRequest:
 def read_count(data: Mapping[str, Any]) -> ChatRequest:
     """The conversation whose tokens are to be counted. Raises as :meth:`MessagesRequest.read`."""
     params = Params(data)
-    check_fields(params, COUNT)
-    return _chat(params, {}, _MOST_TOKENS)
+    check_fields(params, CountBody)
+    return _chat(params, {}, MOST_TOKENS)
 
 
 def _chat(params: Params, options: Mapping[str, Any], max_tokens: int) -> ChatRequest:
     """A prompt that does not fit is an error, as is one that would lose its beginning."""
-    # Without the tier: OpenAI's say something of the priority, Anthropic's do not.
-    model = model_fields(Params({**params.data, "service_tier": None}))
+    model = model_fields(params)
     return ChatRequest(
         **{**model, "options": {**model["options"], **options}},
         messages=(*read_system(params), *read_messages(params)),
@@ -110,7 +116,7 @@ def _chat(params: Params, options: Mapping[str, Any], max_tokens: int) -> ChatRe
 
 def _check_service(params: Params) -> None:
     """Check what concerns Anthropic's own service and has no effect here."""
-    check_fields(params.inner("metadata"), frozenset({"user_id"}))
+    check_fields(params.inner("metadata"), Metadata)
     params.inner("metadata").text("user_id")
     params.choice("service_tier", _TIERS, default="auto")
 
@@ -119,7 +125,7 @@ def _sampling(params: Params) -> dict[str, Any]:
     found: dict[str, Any] = {
         "temperature": params.number("temperature", 0, 2),
         "top_p": params.number("top_p", 0, 1),
-        "top_k": params.integer("top_k", 0, _MOST_TOKENS),
+        "top_k": params.integer("top_k", 0, MOST_TOKENS),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -140,7 +146,7 @@ def _think(params: Params, max_tokens: int) -> Think:
     models here cannot be given, and no limit: that is ``max_tokens``, which counts thoughts too.
     """
     thinking = params.inner("thinking")
-    check_fields(thinking, frozenset({"type", "budget_tokens", "display"}))
+    check_fields(thinking, Thinking)
     thinking.choice("display", ("summarized", "omitted"), default="summarized")
     config = params.inner("output_config")
     effort = config.choice("effort", tuple(_EFFORTS), default="") if config.has("effort") else ""
@@ -151,7 +157,7 @@ def _think(params: Params, max_tokens: int) -> Think:
             return False
         case "adaptive":
             return _EFFORTS.get(effort)
-    budget = thinking.integer("budget_tokens", _LEAST_BUDGET, _MOST_TOKENS)
+    budget = thinking.integer("budget_tokens", LEAST_BUDGET, MOST_TOKENS)
     if budget is None:
         thinking.refuse("budget_tokens", "is required")
     if budget >= max_tokens:
@@ -160,11 +166,11 @@ def _think(params: Params, max_tokens: int) -> Think:
 
 
 def _format(config: Params) -> Constraint | None:
-    check_fields(config, frozenset({"effort", "format"}))
+    check_fields(config, OutputConfig)
     if not config.has("format"):
         return None
     form = config.inner("format")
-    check_fields(form, frozenset({"type", "schema"}))
+    check_fields(form, OutputFormat)
     form.choice("type", ("json_schema",), default="")
     if not form.has("schema"):
         form.refuse("schema", "is required")
@@ -175,7 +181,7 @@ def _tool_fields(params: Params) -> dict[str, Any]:
     """The fields of ``ChatRequest`` that say which tools a chat offers."""
     tools = tuple(_tool(tool) for tool in params.objects("tools"))
     choice = params.inner("tool_choice")
-    check_fields(choice, frozenset({"type", "name", "disable_parallel_tool_use"}))
+    check_fields(choice, shapes.ToolChoice)
     chosen = _choice(choice) if params.has("tool_choice") else ToolChoice()
     with named("tool_choice"):
         check_choice(chosen, tools)
@@ -190,7 +196,7 @@ def _tool(tool: Params) -> Tool:
     kind = tool.text("type", "custom")
     if kind != "custom":
         tool.refuse("type", f"{kind!r:.60} is not supported: Cama has no tools of its own")
-    check_fields(tool, _TOOL)
+    check_fields(tool, ToolDefinition)
     if not tool.has("input_schema"):
         tool.refuse("input_schema", "is required")
     where = tool.path("")[:-1]

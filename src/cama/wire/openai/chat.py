@@ -8,11 +8,10 @@ from cama.wire.openai.fields import CHAT
 from cama.wire.openai.formats import read_effort, read_format
 from cama.wire.openai.messages import read_messages
 from cama.wire.openai.params import Params
-from cama.wire.openai.sampling import MOST_TOP_LOGPROBS, include_usage, text_fields, token_limit
+from cama.wire.openai.sampling import include_usage, text_fields, token_limit
+from cama.wire.openai.shapes import MOST_CHOICES, MOST_TOP_LOGPROBS
 from cama.wire.openai.tools import read_tool_fields
 from cama.wire.requests import ChatRequest, Think
-
-MOST_CHOICES = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

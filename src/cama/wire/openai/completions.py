@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from cama.wire.openai.chat import MOST_CHOICES
 from cama.wire.openai.fields import COMPLETION
 from cama.wire.openai.formats import read_format
 from cama.wire.openai.params import Params
 from cama.wire.openai.prompts import Text, read_prompts
-from cama.wire.openai.sampling import MOST_TOP_LOGPROBS, include_usage, text_fields, token_limit
+from cama.wire.openai.sampling import include_usage, text_fields, token_limit
+from cama.wire.openai.shapes import MOST_CHOICES, MOST_TOP_LOGPROBS
 from cama.wire.requests import GenerateRequest
 
 _MOST_ANSWERS = 2048

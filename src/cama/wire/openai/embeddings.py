@@ -13,11 +13,9 @@ from cama.wire.openai.head import new_id
 from cama.wire.openai.params import Params
 from cama.wire.openai.prompts import read_prompts
 from cama.wire.openai.sampling import model_fields
+from cama.wire.openai.shapes import MOST_DIMENSIONS, MOST_TOKENS
 from cama.wire.replies import numbers
 from cama.wire.requests import EmbedRequest, RerankRequest
-
-_MOST_DIMENSIONS = 1 << 20
-_MOST_RESULTS = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,7 @@ class EmbeddingsRequest:
             **model_fields(params),
             input=read_prompts(params, "input"),
             truncate=params.flag("truncate"),
-            dimensions=params.integer("dimensions", 1, _MOST_DIMENSIONS) or 0,
+            dimensions=params.integer("dimensions", 1, MOST_DIMENSIONS) or 0,
         )
         return cls(embed=embed, is_packed=form == "base64", ignored=ignored)
 
@@ -76,7 +74,7 @@ class RankingRequest:
             **model_fields(params),
             query=params.needed_text("query"),
             documents=_documents(params),
-            top_n=params.integer("top_n", 1, _MOST_RESULTS) or 0,
+            top_n=params.integer("top_n", 1, MOST_TOKENS) or 0,
         )
         wants = params.flag("return_documents")
         return cls(rerank=rerank, has_documents=wants, ignored=ignored)

@@ -8,7 +8,8 @@ from cama.wire.openai.fields import RESPONSE
 from cama.wire.openai.formats import read_effort, read_flat_format
 from cama.wire.openai.params import Params
 from cama.wire.openai.response_items import Item, input_items, read_items
-from cama.wire.openai.sampling import MOST_TOP_LOGPROBS, text_fields, token_limit
+from cama.wire.openai.sampling import text_fields, token_limit
+from cama.wire.openai.shapes import MOST_TOP_LOGPROBS
 from cama.wire.openai.tools import read_flat_tool_fields
 from cama.wire.requests import ChatRequest, Message
 

@@ -1,29 +1,20 @@
 """What all requests for text share: how tokens are chosen, and how many."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from cama.core.duration import parse_keep_alive
 from cama.core.priority import PRIORITIES, Priority
 from cama.wire.openai.params import Params
+from cama.wire.openai.shapes import MOST_TOKENS, TextBody, Tier
+from cama.wire.schema import ranges
 
 DEFAULTS: Mapping[str, Any] = {"temperature": 1.0, "top_p": 1.0}
 """OpenAI's, for models that recommend nothing of their own."""
 
-MOST_TOP_LOGPROBS = 20
-
-_MOST_TOKENS = 2**31 - 1
 _MOST_STOPS = 256
-_RANGES: Mapping[str, tuple[float, float]] = {
-    "temperature": (0, 2),
-    "top_p": (0, 1),
-    "frequency_penalty": (-2, 2),
-    "presence_penalty": (-2, 2),
-    "min_p": (0, 1),
-    "typical_p": (0, 1),
-    "repeat_penalty": (0, 10),
-}
-_TIERS = ("auto", "default", "flex", "scale", "priority", "fast")
+_RANGES = ranges(TextBody)
+_INTEGERS = ("top_k", "seed")
 
 
 def model_fields(params: Params) -> dict[str, Any]:
@@ -32,7 +23,7 @@ def model_fields(params: Params) -> dict[str, Any]:
         "model": params.needed_text("model").strip(),
         "keep_alive": _keep_alive(params),
         "options": params.mapping("options"),
-        "priority": _priority(params),
+        "priority": _priority(params, "interactive"),
     }
 
 
@@ -42,6 +33,7 @@ def text_fields(params: Params, max_tokens: int | None) -> dict[str, Any]:
     model = model_fields(params)
     return {
         **model,
+        "priority": _priority(params, _tier(params)),
         "options": {**model["options"], **_options(params), **limit},
         "defaults": DEFAULTS,
         "stream": params.flag("stream"),
@@ -55,7 +47,7 @@ def text_fields(params: Params, max_tokens: int | None) -> dict[str, Any]:
 def token_limit(params: Params, *names: str, least: int = 1) -> int | None:
     """The limit under one of ``names``, the first of them if several agree."""
     given = [name for name in names if params.has(name)]
-    limits = {params.integer(name, least, _MOST_TOKENS) for name in given}
+    limits = {params.integer(name, least, MOST_TOKENS) for name in given}
     if len(limits) > 1:
         params.refuse(given[-1], f"says something else than '{given[0]}': give one of them")
     return limits.pop() if limits else None
@@ -68,12 +60,12 @@ def include_usage(params: Params) -> bool:
 def _options(params: Params) -> dict[str, Any]:
     """Ours have the same names as theirs."""
     options: dict[str, Any] = {
-        name: params.number(name, *bounds) for name, bounds in _RANGES.items() if params.has(name)
+        name: params.number(name, bounds.least, bounds.most)
+        for name, bounds in _RANGES.items()
+        if params.has(name) and name not in _INTEGERS
     }
-    if params.has("top_k"):
-        options["top_k"] = params.integer("top_k", -1, _MOST_TOKENS)
-    if params.has("seed"):
-        options["seed"] = params.integer("seed", -(2**63), 2**63 - 1)
+    for name in filter(params.has, _INTEGERS):
+        options[name] = params.integer(name, int(_RANGES[name].least), int(_RANGES[name].most))
     if stops := params.strings("stop"):
         if len(stops) > _MOST_STOPS:
             params.refuse("stop", f"has more than {_MOST_STOPS} strings")
@@ -99,8 +91,12 @@ def _keep_alive(params: Params) -> float | None:
     return params.parsed("keep_alive", parse_keep_alive)
 
 
-def _priority(params: Params) -> Priority:
-    """OpenAI's tier of requests that may take their time is ``flex``."""
-    tier = params.choice("service_tier", _TIERS, "auto")
-    wanted = params.choice("priority", PRIORITIES, "batch" if tier == "flex" else "interactive")
+def _priority(params: Params, default: Priority) -> Priority:
+    wanted = params.choice("priority", PRIORITIES, default)
     return "batch" if wanted == "batch" else "interactive"
+
+
+def _tier(params: Params) -> Priority:
+    """OpenAI's tier of requests that may take their time is ``flex``."""
+    tier = params.choice("service_tier", get_args(Tier), "auto")
+    return "batch" if tier == "flex" else "interactive"
