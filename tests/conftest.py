@@ -15,7 +15,7 @@ def _isolated_environment(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No test sees the user's home, store or settings."""
-    for name in [n for n in os.environ if n.startswith(("CAMA_", "OLLAMA_"))]:
+    for name in [n for n in os.environ if n.startswith(("CAMA_", "OLLAMA_", "HF_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
 

@@ -198,7 +198,7 @@ class Settings:
         str, "", others=("HF_TOKEN",))  # fmt: skip
     hf_cache: Path = _setting(
         "HF_CACHE", "Folder of the hub's own downloads (also HF_HUB_CACHE).", _path,
-        lambda: Path.home() / ".cache" / "huggingface" / "hub",
+        lambda: Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser() / "hub",
         others=("HF_HUB_CACHE",))  # fmt: skip
     no_prune: bool = _setting(
         "NOPRUNE", "Keep files of the store that no model refers to.", _boolean, False, "NOPRUNE"

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from cama.modelfile.recipe import Recipe
 from cama.modelfile.weights import Status, Weights, Workshop
+from cama.store.digests import find_digest
 from cama.store.json_text import encode_json
 from cama.store.manifest import Layer, MediaType
 from cama.store.models import part_layer_name
@@ -46,7 +47,9 @@ class Layers:
         blobs = workshop.stage(weights)
         for number, staged in enumerate(blobs):
             self._report(staged.digest, existed=staged.existed)
-            layer = staged.layer(kind, parent=weights.name)
+            # The name of a blob says nothing of where it is from.
+            parent = "" if find_digest(weights.name) else weights.name
+            layer = staged.layer(kind, parent=parent)
             name = part_layer_name(number, len(blobs)) if len(blobs) > 1 else ""
             self.layers.append(replace(layer, name=name))
 

@@ -1,15 +1,25 @@
 """A blob of a registry, wherever the registry says that its bytes are."""
 
 import re
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from cama.core.errors import RegistryError, RegistryUnreachable
-from cama.registry.repository import Repository, check
-from cama.registry.web import Answer
+from cama.registry.repository import check
+from cama.registry.web import Answer, Web
 
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
+
+
+class Asks(Protocol):
+    """Who is asked for a blob, with whatever authorization that takes."""
+
+    @property
+    def web(self) -> Web: ...
+
+    def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer: ...
 
 
 class Bytes:
@@ -37,9 +47,9 @@ class Bytes:
 class BlobSource:
     """Asks the registry once; where it leads to another host, later parts go there directly."""
 
-    def __init__(self, repository: Repository, digest: str, size: int) -> None:
+    def __init__(self, repository: Asks, url: str, size: int) -> None:
         self._repository = repository
-        self._url = f"{repository.base}/blobs/{digest}"
+        self._url = url
         self._size = size
         self._direct = ""
 

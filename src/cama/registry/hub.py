@@ -17,13 +17,10 @@ from cama.core.errors import (
     RegistryError,
     RegistryUnreachable,
 )
-from cama.registry.quantizations import RepoFile
+from cama.store.variants import RepoFile
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-HOSTS = frozenset({"hf.co", "huggingface.co"})
-"""Hosts of model names that mean the hub."""
 
 _TIMEOUT_SECONDS = 30.0
 _SHOWN_LENGTH = 200

@@ -40,7 +40,9 @@ def pull(name: ModelName, store: Store, access: Access, report: Report) -> None:
             store.blobs.folder.mkdir(parents=True, exist_ok=True)
             check_space(store.blobs.folder, _missing_bytes(store, sizes))
             for digest, size in sizes.items():
-                fetcher.fetch(digest, size, BlobSource(repository, digest, size))
+                fetcher.fetch(
+                    digest, size, BlobSource(repository, f"{repository.base}/blobs/{digest}", size)
+                )
             report(Progress("verifying sha256 digest"))
             report(Progress("writing manifest"))
             n_removed = store.publish(name.full, manifest, staging, verbatim=data)

@@ -19,6 +19,7 @@ from cama.store.digests import blob_name
 from cama.store.examination import Progress, examine
 from cama.store.files import storing
 from cama.store.findings import Examination, Finding
+from cama.store.hub_cache import find_cached
 from cama.store.lock import locked
 from cama.store.manifest import LARGE, Manifest
 from cama.store.manifests import Manifests
@@ -36,7 +37,8 @@ _BUNDLED = "{} is part of Cama, not of the store; FROM in a Modelfile makes a mo
 class Store:
     """The models under ``root``, and GGUF files in the folders of ``search`` by name.
 
-    What is found in neither is looked for among the models in the folder ``bundled``.
+    What is found in neither is looked for in ``hub_cache``, the folder of the Hugging Face hub's
+    own downloads, and among the models in the folder ``bundled``.
     Reading needs no lock and writes nothing, so that a store of another user can be read. Writers
     in all processes take turns. A crash leaves at worst a blob that nothing refers to.
     ``keeps_unused`` leaves the blobs of a model that is replaced.
@@ -48,12 +50,14 @@ class Store:
         search: tuple[Path, ...] = (),
         *,
         bundled: Path | None = None,
+        hub_cache: Path | None = None,
         keeps_unused: bool = False,
         lock_timeout: float = 30.0,
     ) -> None:
         self.root = root
         self.search = search
         self.bundled = bundled
+        self.hub_cache = hub_cache
         self.manifests = Manifests(root / "manifests")
         own = root / ".cama"
         self.blobs = Blobs(root / "blobs", links=own / "links", pins=own / "pins")
@@ -69,6 +73,7 @@ class Store:
             settings.models,
             settings.model_path,
             bundled=BUNDLED,
+            hub_cache=settings.hf_cache,
             keeps_unused=settings.no_prune,
         )
 
@@ -96,6 +101,8 @@ class Store:
                 return self._load(existing, check=True)
             if file is not None:
                 return open_file(name, file)
+            if (cached := find_cached(name, self.hub_cache)) is not None:
+                return cached
             if (ours := find_bundled(name, self.bundled)) is not None:
                 return ours
         raise _not_found(name)

@@ -12,7 +12,7 @@ from cama.core.errors import (
     RegistryUnreachable,
 )
 from cama.registry.hub import Hub
-from cama.registry.quantizations import RepoFile
+from cama.store.variants import RepoFile
 from tests.unit.registry.hub_server import COMMIT, TOKEN, HubServer
 
 WEIGHTS = b"GGUF" * 1000

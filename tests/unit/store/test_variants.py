@@ -3,7 +3,7 @@
 import pytest
 
 from cama.core.errors import InvalidRequest, UnsupportedModel
-from cama.registry.quantizations import RepoFile, choose, named, projector, variants
+from cama.store.variants import RepoFile, choose, named, projector, variants
 
 GB = 10**9
 GIB = 2**30
