@@ -1,5 +1,6 @@
 """Native and libllama give the same logits, to the last bit, for the same file and plans."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.make_model import TINY, make_model
 from cama.core.errors import EngineError
-from cama.core.load import LoadOptions
+from cama.core.load import CacheType, LoadOptions
 from cama.engine.base import Engine, Plan, Resumes, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
@@ -196,3 +198,64 @@ def test_engines_agree_after_a_shift(made: Pair) -> None:
     for engine in made:
         engine.shift(SeqId(0), 4, 24)
     _same(made, (0, 40, [7], 1))
+
+
+@pytest.fixture(params=itertools.product(("llama", "gemma3", "lfm2"), ("q8_0", "q4_0")))
+def kept_quantized(
+    tiny_model: Callable[..., Path], request: pytest.FixtureRequest
+) -> Iterator[Pair]:
+    architecture, cache_type = request.param
+    yield from _open(tiny_model(architecture, "Q8_0"), replace(LOAD, cache_type=cache_type))
+
+
+def test_engines_agree_with_quantized_caches(kept_quantized: Pair) -> None:
+    _prefill_and_decode(kept_quantized)
+    for engine in kept_quantized:
+        engine.truncate(SeqId(0), 0)
+    _eight_sequences(kept_quantized)
+
+
+def test_engines_agree_on_saved_and_shifted_quantized_caches(kept_quantized: Pair) -> None:
+    _same(kept_quantized, (0, 0, _ids(60), 1))
+    for engine in kept_quantized:
+        engine.share(SeqId(0), SeqId(1), 60)
+        assert engine.restore(SeqId(2), engine.save(SeqId(0), 60)) == 60
+        engine.truncate(SeqId(0), 0)
+    _same(kept_quantized, (1, 60, [7, 8], 2), (2, 60, [9], 1))
+    if kept_quantized[0].info.can_cut:
+        for engine in kept_quantized:
+            engine.truncate(SeqId(1), 0)
+            engine.shift(SeqId(2), 4, 24)
+        _same(kept_quantized, (2, 41, [7], 1))
+
+
+@pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
+def test_quantized_cache_says_nearly_the_same_in_a_part_of_the_memory(
+    tiny_model: Callable[..., Path], cache_type: CacheType
+) -> None:
+    path = tiny_model("qwen3", "F16")
+    rows, n_bytes = [], []
+    for kind in ("f16", cache_type):
+        load = replace(LOAD, cache_type=kind)
+        engine = NativeEngine.open(path, load, "test", lambda _: None)
+        rows.append(engine.forward(Plan((Span(SeqId(0), 0, _ids(100), 20),))).copy())
+        n_bytes.append(engine._storage.cell_bytes)
+        engine.close()
+    noise, part = {"q8_0": (0.02, 0.54), "q4_0": (0.2, 0.29)}[cache_type]
+    assert 0 < np.std(rows[1] - rows[0]) < noise * np.std(rows[0])
+    assert n_bytes[1] < part * n_bytes[0]
+
+
+@pytest.mark.parametrize("open_engine", [NativeEngine.open, LlamaEngine.open])
+def test_heads_that_are_no_whole_blocks_are_kept_in_float16(
+    open_engine: Callable[..., Engine], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "odd.gguf"
+    make_model(path, replace(TINY, head_dim=48), "F16")
+    rows = []
+    for kind in ("f16", "q8_0"):
+        engine = open_engine(path, replace(LOAD, cache_type=kind), "test", lambda _: None)
+        rows.append(engine.forward(Plan((Span(SeqId(0), 0, _ids(30), 3),))).copy())
+        engine.close()
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert "the cache is f16, not q8_0" in caplog.text

@@ -85,3 +85,19 @@ def test_need_tells_kinds_of_caches_apart(name: str, expected: set[str], shared_
 def test_need_of_an_encoder_has_no_cache(name: str, shared_data: Path) -> None:
     found = kinds(need(read_facts(shared_data / "toy" / f"{name}.gguf").shape, LOAD))
     assert found.keys() == {"weights", "compute", "process"}
+
+
+@pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
+@pytest.mark.parametrize("architecture", ["llama", "gemma3", "lfm2"])
+def test_need_of_a_quantized_cache_is_what_the_engine_takes(
+    architecture: str, cache_type: CacheType, tiny_model: Callable[..., Path]
+) -> None:
+    from cama.engine.native.engine import NativeEngine
+
+    load = replace(LOAD, cache_type=cache_type)
+    path = tiny_model(architecture, "F16")
+    found = kinds(need(read_facts(path).shape, load))
+    engine = NativeEngine.open(path, load, "", lambda fraction: None)
+    cells = sum(found.get(kind, 0) for kind in ("full", "window", "mla"))
+    assert cells == engine._storage.cell_bytes * engine.info.n_cells
+    engine.close()

@@ -13,7 +13,7 @@ from cama.cli.sample import SAMPLE
 from cama.cli.table import table
 from cama.core.comparison import TOLERANCE, Comparison, LogitComparison, Verdict
 from cama.core.errors import InvalidOption
-from cama.core.load import CacheType, LoadOptions
+from cama.core.load import CACHE_TYPES, CacheType, LoadOptions
 from cama.core.settings import Settings
 from cama.runner.verify import MAX_TOKENS, Side, Verification, verify
 from cama.store.store import Store
@@ -37,7 +37,7 @@ _LABELS = {
     "reference_perplexity": "perplexity of the reference",
 }
 _SIDES: dict[str, Side] = {"native": "native", "llama": "llama"}
-_CACHES: dict[str, CacheType] = {"f16": "f16", "f32": "f32"}
+_CACHES: dict[str, CacheType] = {kind: kind for kind in CACHE_TYPES}
 
 
 def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
@@ -46,7 +46,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     tokens: Annotated[int, typer.Option("--tokens", help="How many of its tokens to read")] = 512,
     engine: Annotated[str, typer.Option("--engine", help="Engine to check")] = "native",
     reference: Annotated[str, typer.Option("--reference", help="Engine that is right")] = "llama",
-    cache: Annotated[str, typer.Option("--cache-type", help="Type of the cache: f16, f32")] = "f16",
+    cache: Annotated[str, typer.Option("--cache-type", help="Type of the KV cache")] = "f16",
     tolerance: Annotated[
         float, typer.Option("--tolerance", help="Largest mean KL divergence, or 1 - cosine")
     ] = TOLERANCE,

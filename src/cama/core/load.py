@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 EngineChoice = Literal["auto", "native", "llama"]
-CacheType = Literal["f16", "f32"]
+CacheType = Literal["f16", "f32", "q8_0", "q4_0"]
+CACHE_TYPES: tuple[CacheType, ...] = get_args(CacheType)
+CACHE_BLOCK = 32
+"""A head of so many elements, or a multiple, can be kept quantized."""
 
 DEFAULT_CONTEXT = 4096
 """Tokens of context when nobody says otherwise and no accelerator offers more."""
@@ -60,6 +63,14 @@ class LoadOptions:
     draft: Draft | None = None
     adapts_experts: bool = False
     parts: tuple[Path, ...] = ()
+
+    @property
+    def has_quantized_cache(self) -> bool:
+        return self.cache_type in ("q8_0", "q4_0")
+
+    def for_texts(self) -> "LoadOptions":
+        """How texts are embedded: what is kept of them for a moment is not quantized."""
+        return replace(self, cache_type="f16") if self.has_quantized_cache else self
 
     def for_draft(self) -> "LoadOptions":
         """How the draft model is loaded: for the same texts."""

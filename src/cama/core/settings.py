@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from cama.core.duration import parse_duration, parse_keep_alive
 from cama.core.errors import CamaError, InvalidOption, InvalidSetting
 from cama.core.keys import ApiKey, check_key, parse_keys
-from cama.core.load import EngineChoice, PrefixFolder
+from cama.core.load import CACHE_TYPES, CacheType, EngineChoice, PrefixFolder
 from cama.core.size import parse_size
 
 DEFAULT_PORT = 11434
@@ -81,6 +81,13 @@ def _engine(text: str) -> EngineChoice:
     if text not in ("auto", "native", "llama"):
         raise InvalidOption("must be auto, native or llama")
     return cast(EngineChoice, text)
+
+
+def _cache_type(text: str) -> CacheType:
+    found = next((kind for kind in CACHE_TYPES if kind == text.lower()), None)
+    if found is None:
+        raise InvalidOption(f"must be one of {', '.join(CACHE_TYPES)}")
+    return found
 
 
 def _seconds(text: str) -> float:
@@ -159,6 +166,9 @@ class Settings:
     context_length: int = _setting(
         "CONTEXT_LENGTH", "Context of one request in tokens (0: automatic).",
         _integer, 0, "CONTEXT_LENGTH")  # fmt: skip
+    kv_cache_type: CacheType = _setting(
+        "KV_CACHE_TYPE", "Type of the KV cache: f16, q8_0 (half of it), q4_0 (a quarter) or f32.",
+        _cache_type, "f16", "KV_CACHE_TYPE")  # fmt: skip
     load_timeout: float = _setting(
         "LOAD_TIMEOUT", "How long a load may stand still before it fails.",
         parse_duration, 300.0, "LOAD_TIMEOUT")  # fmt: skip

@@ -131,6 +131,7 @@ class Options:
             n_parallel=settings.num_parallel or default.n_parallel,
             n_threads=self._limited("num_thread") or settings.num_threads,
             n_gpu_layers=self.values.get("num_gpu", default.n_gpu_layers),
+            cache_type=settings.kv_cache_type,
             use_mmap=self.values.get("use_mmap", default.use_mmap),
             engine=settings.engine,
             draft=draft,

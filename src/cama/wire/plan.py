@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self
 
 from cama.core.errors import InvalidOption, InvalidRequest
+from cama.core.load import CACHE_TYPES
 from cama.core.size import parse_size
 from cama.wire import shapes
 from cama.wire.decode import Fields
 from cama.wire.requests import ModelRequest, model_fields
 from cama.wire.schema import As, Range
 
-_CACHE_TYPES = ("", "f16", "f32")
+_CACHE_TYPES = ("", *CACHE_TYPES)
 _MAX_PARALLEL = 1024
 
 

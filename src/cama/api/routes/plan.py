@@ -11,7 +11,7 @@ from cama.api.names import CHAT, find
 from cama.api.problems import JSON
 from cama.api.services import services
 from cama.api.specs import model_spec, planned
-from cama.core.load import LoadOptions
+from cama.core.load import CACHE_TYPES, LoadOptions
 from cama.core.model import ModelSpec
 from cama.scheduler.host import HostMemory
 from cama.scheduler.plan import Device, Plan
@@ -41,7 +41,5 @@ def _plan(spec: ModelSpec, body: PlanRequest, host: HostMemory) -> Plan:
 
 def _load(spec: ModelSpec, body: PlanRequest) -> LoadOptions:
     load = replace(spec.load, n_parallel=body.parallel or spec.load.n_parallel)
-    match body.cache_type:
-        case "f16" | "f32" as kind:
-            return replace(load, cache_type=kind)
-    return load
+    kind = next((kind for kind in CACHE_TYPES if kind == body.cache_type), load.cache_type)
+    return replace(load, cache_type=kind)

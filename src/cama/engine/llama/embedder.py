@@ -91,7 +91,7 @@ class Embedder:
         self._context = self._new_context(declared or LLAMA_POOLING_TYPE_LAST)
 
     def _new_context(self, pooling: int) -> int:
-        params = context_params(self._load, self._n_threads, self._abort)
+        params = context_params(self._load.for_texts(), self._n_threads, self._abort)
         params.n_ctx = self._n_ctx
         params.n_batch = params.n_ubatch = self._n_tokens
         params.n_seq_max = self._n_texts

@@ -1,9 +1,11 @@
 """The libllama engine: every architecture that libllama knows, behind the Engine protocol."""
 
+import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from cama.core.errors import CacheFull, EngineError, Interrupted
+from cama.core.errors import CacheFull, EngineError, Interrupted, LoadFailed
 from cama.core.generation import Adapters
 from cama.core.load import LoadOptions
 from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
@@ -34,6 +36,8 @@ for each: a step with 64 more takes 6 µs longer."""
 
 _NO_SLOT, _ABORTED = 1, 2
 
+_log = logging.getLogger(__name__)
+
 
 class LlamaEngine:
     """Implements cama.engine.base.Engine, Adapts, Embeds, Interruptible and Resumes."""
@@ -51,7 +55,7 @@ class LlamaEngine:
             self._free()
             raise
         self._batch = Batch(load.n_batch)
-        self._identity = identity(model, load)
+        self._identity = identity(model, self._load)
         self.info = self._describe(load, reason)
 
     def _open_context(self, path: Path, load: LoadOptions) -> None:
@@ -63,7 +67,15 @@ class LlamaEngine:
         # an aborted pass would leave a running state in the middle of it
         abort = None if recurrent else self._abort
         self._n_threads = load.n_threads or default_threads()
-        self._context = open_context(model, load, self._n_seq_max, self._n_threads, abort)
+        try:
+            self._context = open_context(model, load, self._n_seq_max, self._n_threads, abort)
+        except LoadFailed as error:
+            if not load.has_quantized_cache:
+                raise
+            self._load = replace(load, cache_type="f16")
+            n_seq_max, n_threads = self._n_seq_max, self._n_threads
+            self._context = open_context(model, self._load, n_seq_max, n_threads, abort)
+            _log.warning("the cache is f16, not %s: %s", load.cache_type, error.message)
         self._adapters = ContextAdapters(model, self._context, path)
         self._memory = Memory(
             self._context,

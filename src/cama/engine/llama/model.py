@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cama.core.errors import UnsupportedModel
-from cama.core.load import LoadOptions
+from cama.core.load import CacheType, LoadOptions
 from cama.ggml._abi import (
     GGML_BACKEND_DEVICE_TYPE_GPU,
     GGML_BACKEND_DEVICE_TYPE_IGPU,
     GGML_TYPE_F16,
     GGML_TYPE_F32,
+    GGML_TYPE_Q4_0,
+    GGML_TYPE_Q8_0,
     LLAMA_CPP_PYTHON_VERSION,
 )
 from cama.ggml._llama_abi import (
@@ -28,7 +30,12 @@ from cama.ggml.library import address_of
 from cama.ggml.llama import llama, load_model, new_context
 from cama.gguf import GGUFFile
 
-CACHE_TYPES = {"f16": GGML_TYPE_F16, "f32": GGML_TYPE_F32}
+CACHE_TYPES: dict[CacheType, int] = {
+    "f16": GGML_TYPE_F16,
+    "f32": GGML_TYPE_F32,
+    "q8_0": GGML_TYPE_Q8_0,
+    "q4_0": GGML_TYPE_Q4_0,
+}
 
 
 def open_model(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> int:

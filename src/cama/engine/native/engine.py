@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import (
     MappedWeights,
     bind,
+    cache_type_for,
     check_whole,
     open_file,
     open_tokenizer,
@@ -71,7 +73,7 @@ class NativeEngine:
             n_threads=n_threads,
             can_cut=not self._keeps_states,
         )
-        self._cache_type = load.cache_type
+        self._load = load = replace(load, cache_type=cache_type_for(model, load))
         self._embedder: Embedder | None = None
         self._cells = Cells(n_cells)
         self._checkpoints = Checkpoints(self._cells, n_spare - n_idle)
@@ -196,9 +198,8 @@ class NativeEngine:
         moved = self._cells.cells(seq)[end:].copy()
         self._cells.shift(seq, start, end)
         self._graphs.forget()
-        deltas = np.zeros(self.info.n_cells, np.int32)
-        deltas[moved] = start - end
-        self._graphs.shift_keys(deltas)
+        if len(moved) and start < end:
+            self._graphs.shift_keys(moved, start - end)
 
     def save(self, seq: SeqId, length: int) -> bytes:
         cells = self._cells.cells(seq)[:length]
@@ -237,7 +238,8 @@ class NativeEngine:
     def embed(self, texts: Sequence[Sequence[int]]) -> Vectors:
         check_texts(texts, self.info)
         if self._embedder is None:  # few models that generate are also asked to embed
-            self._embedder = Embedder(self.model, self._backend, self.info, self._cache_type)
+            kept = self._load.for_texts().cache_type
+            self._embedder = Embedder(self.model, self._backend, self.info, kept)
         self._abort.clear()
         return self._embedder.embed(texts)
 

@@ -11,6 +11,7 @@ from cama.engine.base import Plan, SeqId
 from cama.engine.cells import Ids
 from cama.engine.native.adapters import Stack, StackedAdapters
 from cama.engine.native.inputs import Derived, MaskInput
+from cama.engine.native.kvcache.hadamard import key_order
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.nn import Decoder, OfPositions, Step
@@ -211,27 +212,42 @@ class Graphs:
         if self._current is not None:
             self._current.forget()
 
-    def shift_keys(self, deltas: NDArray[np.int32]) -> None:
-        """Rotate the keys of every cell by ``deltas`` (int32 [n_cells]) positions."""
+    def shift_keys(self, cells: NDArray[np.int32], delta: int) -> None:
+        """Rotate the keys of ``cells`` by so many positions."""
         self.close()
         graph = Graph(max_nodes(self._model))
         try:
-            positions = graph.input(_abi.GGML_TYPE_I32, len(deltas), name="deltas")
-            self._rotate(graph, positions)
+            rows = graph.input(_abi.GGML_TYPE_I32, len(cells), name="rows")
+            targets = graph.input(_abi.GGML_TYPE_I64, len(cells), name="cells")
+            deltas = graph.input(_abi.GGML_TYPE_I32, len(cells), name="deltas")
+            for layer in self._storage.keys:
+                if self._model.layers[layer].rotates:
+                    self._rotate(layer, rows, targets, deltas)
             self._scheduler.allocate(graph)
-            _flat(positions)[:] = deltas
+            _flat(rows)[:] = cells
+            _flat(targets)[:] = cells
+            _flat(deltas)[:] = delta
             self._scheduler.compute(graph)
         finally:
             graph.close()
 
-    def _rotate(self, graph: Graph, positions: Tensor) -> None:
-        for layer in self._storage.keys:
-            c = self._model.layers[layer]
-            if c.rotates:
-                rotate = self._model.rotation(c, positions).without_magnitude()
-                first, n = c.rotated_part
-                keys = self._storage.heads(graph, layer, c.key_width, first, n)
-                graph.compute(ops.copy(rotate(keys), keys))
+    def _rotate(self, layer: int, rows: Tensor, targets: Tensor, deltas: Tensor) -> None:
+        """Keys are read, rotated and written, in float32 meanwhile; those of no other cell."""
+        c, pool = self._model.layers[layer], self._storage.keys[layer]
+        turns = self._storage.turns if layer in self._storage.values else None
+        order = key_order(c.key_width)
+        keys = ops.get_rows(pool, rows)
+        keys = ops.reshape(keys, c.key_width, pool.shape[0] // c.key_width, rows.shape[0])
+        keys = keys if turns is None else turns.turn(keys, order)
+        rotate = self._model.rotation(c, deltas).without_magnitude()
+        first, n = c.rotated_part
+        rotated = rotate(ops.part(keys, first, n))
+        if first:
+            rotated = ops.concat(ops.part(keys, 0, first), rotated, 0)
+        keys = rotated if turns is None else turns.turn(rotated, order)
+        graph = rows.graph
+        assert graph is not None
+        graph.compute(ops.set_rows(pool, ops.merge(keys), targets))
 
     def _build(self, shape: Shape) -> StepGraph:
         return StepGraph(

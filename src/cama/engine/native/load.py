@@ -1,5 +1,6 @@
 """Weights where the file has them: a mapped GGUF as ggml tensors, nothing copied."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar, get_type_hints
@@ -7,8 +8,9 @@ from typing import TypeVar, get_type_hints
 import numpy as np
 
 from cama.core.errors import InvalidModelFile, UnsupportedModel
-from cama.core.load import LoadOptions
+from cama.core.load import CACHE_BLOCK, CacheType, LoadOptions
 from cama.engine.native import models, plugins
+from cama.engine.native.kvcache.layout import CacheLayout
 from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import BaseConfig, Decoder, Encoder
 from cama.engine.tokenizer import LlamaTokenizer
@@ -18,6 +20,7 @@ from cama.ggml.tensor import Tensor
 from cama.gguf import GGMLType, GGUFFile
 
 _T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 _HOST_ALIGNMENT = 32
 """What ggml's CPU kernels assume of a tensor's address."""
@@ -113,6 +116,20 @@ def _only_drafts(name: str, config: BaseConfig) -> bool:
     head, _, rest = name.partition(".")
     index = rest.partition(".")[0]
     return head == "blk" and index.isdecimal() and config.n_layer <= int(index) < config.n_block
+
+
+def cache_type_for(model: Decoder, load: LoadOptions) -> CacheType:
+    """The type that the cache is to have, or f16 where heads are no whole blocks of it."""
+    if not load.has_quantized_cache:
+        return load.cache_type
+    for c, kept in zip(model.layers, model.layouts, strict=True):
+        if not isinstance(kept, CacheLayout):
+            continue
+        for n in (c.key_width, c.value_dim if kept.v_width else 0):
+            if n % CACHE_BLOCK:
+                _log.warning("the cache is f16, not %s: heads have %d elements", load.cache_type, n)
+                return "f16"
+    return load.cache_type
 
 
 def bind(file: GGUFFile, weights: MappedWeights, load: LoadOptions) -> Decoder | Encoder:

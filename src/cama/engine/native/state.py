@@ -18,8 +18,8 @@ def pack(identity: str, storage: KVStorage, cells: NDArray[np.int32], slot: int)
     """Header, then for each layer the keys and values of ``cells`` in order, then the states."""
     header = json.dumps({"identity": identity, "length": len(cells)}).encode()
     rows = as_slice(cells) if len(cells) else cells  # neighbours are copied once only
-    data = [pool.numpy()[0, 0, rows].data for pool in storage.pools]
-    states = [pool.numpy()[0, 0, slot].data for pool in storage.state_pools]
+    data = [np.ascontiguousarray(storage.rows(pool)[rows]).data for pool in storage.pools]
+    states = [storage.rows(pool)[slot].data for pool in storage.state_pools]
     return b"".join([_HEAD.pack(_MAGIC, len(header)), header, *data, *states])
 
 
@@ -47,12 +47,11 @@ def unpack(storage: KVStorage, data: bytes, cells: NDArray[np.int64], slot: int)
     offset = len(data) - _n_bytes(storage, len(cells))
     where = as_slice(cells) if len(cells) else cells
     for pool in storage.pools:
-        rows = pool.numpy()[0, 0]
-        n = len(cells) * rows.shape[1]
-        values = np.frombuffer(data, rows.dtype, n, offset)
-        rows[where] = values.reshape(len(cells), -1)
-        offset += values.nbytes
+        rows = storage.rows(pool)
+        n_bytes = len(cells) * rows.shape[1]
+        rows[where] = np.frombuffer(data, np.uint8, n_bytes, offset).reshape(len(cells), -1)
+        offset += n_bytes
     for pool in storage.state_pools:
-        states = np.frombuffer(data, np.float32, pool.shape[0], offset)
-        pool.numpy()[0, 0, slot] = states
-        offset += states.nbytes
+        states = storage.rows(pool)
+        states[slot] = np.frombuffer(data, np.uint8, states.shape[1], offset)
+        offset += states.shape[1]

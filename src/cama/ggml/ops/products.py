@@ -4,7 +4,7 @@ from ctypes import addressof, c_int32
 
 from cama.ggml import _abi
 from cama.ggml.library import ggml
-from cama.ggml.ops.checks import check, check_type, graph_of
+from cama.ggml.ops.checks import check, check_type, graph_of, n_elements
 from cama.ggml.tensor import Tensor
 
 
@@ -21,6 +21,21 @@ def mul_mat(weight: Tensor, x: Tensor, *, exact: bool = False) -> Tensor:
     if exact:
         lib.ggml_prec_set_acc(node, _abi.GGML_PREC_F32)
     return graph.result(node, _abi.GGML_TYPE_F32, (w[1], s[1], s[2], s[3]))
+
+
+def hadamard(x: Tensor, matrix: Tensor) -> Tensor:
+    """Blocks of x times a Hadamard ``matrix`` [n, n], which libggml need not read: [like x]."""
+    n = matrix.shape[0]
+    check(x.shape[0] % n == 0 and matrix.shape == (n, n, 1, 1), "hadamard", x, matrix)
+    check_type("hadamard", x, matrix)
+    graph, lib = graph_of(x), ggml()
+    address = graph.context.address
+    is_packed = lib.ggml_is_contiguous(x.address)
+    packed = x.address if is_packed else lib.ggml_cont(address, x.address)
+    blocks = lib.ggml_reshape_2d(address, packed, n, n_elements(x.shape) // n)
+    node = lib.ggml_mul_mat(address, matrix.address, blocks)
+    lib.ggml_mul_mat_set_hint(node, _abi.GGML_HINT_SRC0_IS_HADAMARD)
+    return graph.result(lib.ggml_reshape_4d(address, node, *x.shape), _abi.GGML_TYPE_F32, x.shape)
 
 
 def mul_mat_id(weights: Tensor, x: Tensor, ids: Tensor) -> Tensor:

@@ -177,11 +177,3 @@ def repeat(x: Tensor, *shape: int) -> Tensor:
     graph = graph_of(x)
     node = ggml().ggml_repeat_4d(graph.context.address, x.address, *ne)
     return graph.result(node, x.type, ne)
-
-
-def copy(source: Tensor, target: Tensor) -> Tensor:
-    """Convert and write ``source`` into the memory of ``target``."""
-    check(n_elements(source.shape) == n_elements(target.shape), "copy", source, target)
-    graph = graph_of(source, target)
-    node = ggml().ggml_cpy(graph.context.address, source.address, target.address)
-    return graph.result(node, target.type, target.shape)

@@ -5,8 +5,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cama.core.load import CacheType
+from cama.engine.native.kvcache.hadamard import Turns, key_order, value_order
 from cama.engine.native.kvcache.layout import (
     CacheLayout,
     Layout,
@@ -17,10 +19,15 @@ from cama.engine.native.kvcache.layout import (
 from cama.engine.native.kvcache.state import LayerState
 from cama.ggml import _abi, ops
 from cama.ggml.backend import Buffer
-from cama.ggml.graph import Context, Graph
+from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor, row_bytes
 
-_TYPES: dict[CacheType, int] = {"f16": _abi.GGML_TYPE_F16, "f32": _abi.GGML_TYPE_F32}
+_TYPES: dict[CacheType, int] = {
+    "f16": _abi.GGML_TYPE_F16,
+    "f32": _abi.GGML_TYPE_F32,
+    "q8_0": _abi.GGML_TYPE_Q8_0,
+    "q4_0": _abi.GGML_TYPE_Q4_0,
+}
 
 Masks = Mapping[Window | None, Tensor]
 """[n_kv, n_tokens] for each kind of window."""
@@ -29,14 +36,22 @@ Masks = Mapping[Window | None, Tensor]
 class LayerCache:
     """A layer's cells as one graph sees them: where to write, what to read, who may see what."""
 
+    _turns: Turns | None = None
+
     def __init__(
-        self, keys: Tensor, values: Tensor | None, cells: Tensor, mask: Tensor, n_kv: int
+        self,
+        pools: tuple[Tensor, Tensor | None],
+        cells: Tensor,
+        mask: Tensor,
+        n_kv: int,
+        turns: Turns | None,
     ) -> None:
-        self._keys = keys
-        self._values = values
+        """``pools`` of keys and values; with ``turns`` they are kept turned."""
+        self._keys, self._values = pools
         self._cells = cells
         self.mask = mask
         self._n_kv = n_kv
+        self._turns = turns
 
     def store(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k and v [n, n_head_kv, n_tokens] into their cells; return all visible cells.
@@ -44,6 +59,9 @@ class LayerCache:
         Both come back as [n, n_kv, n_head_kv], windows into the pool. Where a layer keeps keys only
         the first elements of a key are the value.
         """
+        if self._turns is not None:
+            k = self._turns.turn(k, key_order(k.shape[0]))
+            v = self._turns.turn(v, value_order(v.shape[0]))
         self._write(self._keys, k)
         if self._values is not None:
             self._write(self._values, v)
@@ -80,8 +98,11 @@ class LayerCache:
         sinks: Tensor | None = None,
     ) -> Tensor:
         """Attend q to cells that :meth:`store` or :meth:`read` gave."""
-        turned = ops.permute(q, (0, 2, 1, 3))
-        return ops.flash_attention(turned, keys, values, self.mask, scale, cap=cap, sinks=sinks)
+        turns = self._turns
+        q = q if turns is None else turns.turn(q, key_order(q.shape[0]))
+        rows = ops.permute(q, (0, 2, 1, 3))
+        x = ops.flash_attention(rows, keys, values, self.mask, scale, cap=cap, sinks=sinks)
+        return x if turns is None else turns.turn(x, value_order(x.shape[0]))
 
     def _write(self, pool: Tensor, new: Tensor) -> None:
         graph = new.graph
@@ -163,7 +184,8 @@ class KVStorage:
                 self.values[i] = self._context.new(kind, (layout.v_width, n_cells), f"cache_v_l{i}")
         n_bytes = n_cells * self.cell_bytes + n_slots * self.state_bytes
         self._memory = _anonymous(n_bytes)
-        pointer = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
+        self.turns = Turns() if cache_type in ("q8_0", "q4_0") else None
+        pointer = self._address = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
         self._buffer = Buffer.over(pointer, n_bytes)
         for pool in (*self.state_pools, *self.pools):
             self._buffer.place(pool, pointer)
@@ -183,8 +205,9 @@ class KVStorage:
         for i, layout in enumerate(self._layouts):
             if isinstance(layout, CacheLayout):
                 owner = i if layout.owner is None else layout.owner
-                keys, values = self.keys[owner], self.values.get(owner)
-                layers.append(LayerCache(keys, values, cells, masks[layout.window], n_kv))
+                pools = self.keys[owner], self.values.get(owner)
+                turns = None if pools[1] is None else self.turns
+                layers.append(LayerCache(pools, cells, masks[layout.window], n_kv, turns))
             else:
                 layers.append(None if layout is None else LayerState(self.states[i], slots))
         return layers
@@ -212,24 +235,23 @@ class KVStorage:
     def clear_state(self, slot: int) -> None:
         """What a sequence begins with."""
         for pool in self.state_pools:
-            pool.numpy()[0, 0, slot] = 0
+            self.rows(pool)[slot] = 0
 
     def copy_state(self, source: int, target: int) -> None:
         for pool in self.state_pools:
-            states = pool.numpy()[0, 0]
+            states = self.rows(pool)
             states[target] = states[source]
 
-    def heads(self, graph: Graph, layer: int, n: int, first: int, n_dims: int) -> Tensor:
-        """``n_dims`` elements of each head of ``n``, from ``first`` on, of a layer's keys.
-
-        [n_dims, n_head_kv, n_cells] in ``graph``.
-        """
-        pool = self.keys[layer]
-        shape = (n_dims, pool.shape[0] // n, self.n_cells)
-        strides = (row_bytes(pool.type, n), row_bytes(pool.type, pool.shape[0]))
-        return ops.view(graph, pool, shape, strides, row_bytes(pool.type, first))
+    def rows(self, pool: Tensor) -> NDArray[np.uint8]:
+        """The bytes of each cell or state of a pool: [n, bytes of one]."""
+        n_bytes = row_bytes(pool.type, pool.shape[0])
+        start = pool.struct.data - self._address
+        data = np.frombuffer(self._memory, np.uint8, pool.shape[1] * n_bytes, start)
+        return data.reshape(pool.shape[1], n_bytes)
 
     def close(self) -> None:
+        if self.turns is not None:
+            self.turns.close()
         self._buffer.close()
         self._context.close()
         self._memory.close()

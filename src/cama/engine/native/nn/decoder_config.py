@@ -111,7 +111,7 @@ class DecoderConfig(BaseConfig):
 
     @property
     def rotated_part(self) -> tuple[int, int]:
-        """First element and number of elements of a cached key that rotation touches."""
+        """First element and number of elements of a cached key, up to its end, to be rotated."""
         return 0, self.key_width
 
     @property
