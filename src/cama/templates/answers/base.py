@@ -53,7 +53,8 @@ class CallFormat(Protocol):
 
     ``opens`` and ``closes`` are the marks. A format without ``closes`` ends where its brackets
     balance outside of ``quotes``; one that ``is_bare`` has no marks but its first characters, which
-    count only where nothing was said before. ``marks`` are those inside of blocks.
+    count only where nothing was said before. Of one that ``is_open_ended`` nothing but the mark
+    tells the end, so that a block without it is no call. ``marks`` are those inside of blocks.
     """
 
     @property
@@ -64,6 +65,8 @@ class CallFormat(Protocol):
     def quotes(self) -> str: ...
     @property
     def is_bare(self) -> bool: ...
+    @property
+    def is_open_ended(self) -> bool: ...
     @property
     def marks(self) -> tuple[str, ...]: ...
 

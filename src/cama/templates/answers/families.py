@@ -103,6 +103,7 @@ _GLM = XmlCalls(
     written=("{name}\n", "<arg_key>{key}</arg_key>\n<arg_value>", ""),
     marks=("<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"),
     ends="</arg_value>",
+    is_open_ended=True,
 )
 
 _DEEPSEEK = NamedCalls(
@@ -204,7 +205,7 @@ _FAMILIES = (
     _Family(("<|tool_call|>",), [_listed(opens=("<|tool_call|>",))]),
     _Family(
         ("<function_calls>",),
-        [PythonicCalls(opens=("<function_calls>",), closes=("</function_calls>",))],
+        [PythonicCalls(opens=("<function_calls>",), closes=("</function_calls>",), by_line=True)],
     ),
     _Family(("<tool_call>",), [_HERMES]),
     _Family(
@@ -249,6 +250,7 @@ _PARSERS = {
     "cogito": "<｜tool▁calls▁begin｜><think></think>",
     "deepseek3": "<｜tool▁calls▁begin｜><think></think>",
     "nemotron-3-nano": "<tool_call><function=<parameter=<think></think>",
+    "passthrough": "",
 }
 """Ollama's names of parsers, each with what the template of such a model would contain."""
 

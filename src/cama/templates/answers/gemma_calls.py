@@ -27,6 +27,7 @@ class GemmaCalls:
     quote: str
     quotes: str = ""
     is_bare: bool = False
+    is_open_ended: bool = False
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -97,6 +97,7 @@ class JsonCalls:
     is_list: bool = False
     is_keyed: bool = False
     is_bare: bool = False
+    is_open_ended: bool = False
     quotes: str = '"'
     id_first: str = ""
     id_last: str = ""

@@ -13,11 +13,16 @@ from cama.templates.answers.literals import Literals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PythonicCalls:
-    """``[name(key="value"), ...]``; a bare one is a call only of a tool on offer."""
+    """``[name(key="value"), ...]``; a bare one is a call only of a tool on offer.
+
+    Written ``by_line`` each stands on its own, without brackets and commas; both are read.
+    """
 
     opens: tuple[str, ...]
     closes: tuple[str, ...] = ()
     is_bare: bool = False
+    is_open_ended: bool = False
+    by_line: bool = False
     quotes: str = "\"'"
     marks: tuple[str, ...] = ()
 
@@ -37,19 +42,25 @@ class PythonicCalls:
             f"{call.name}({', '.join(f'{key}={_python(v)}' for key, v in call.arguments.items())})"
             for call in calls
         )
+        first, between, last = self._around
+        return f"{first}{between.join(texts)}{last}"
+
+    @property
+    def _around(self) -> tuple[str, str, str]:
+        """What is written before, between and behind calls."""
         opened = "" if self.is_bare else self.opens[0]
-        return f"{opened}[{', '.join(texts)}]{self.closes[0] if self.closes else ''}"
+        closed = self.closes[0] if self.closes else ""
+        return (opened, "\n", closed) if self.by_line else (f"{opened}[", ", ", f"]{closed}")
 
     def grammar(self, tools: Tools, *, parallel: bool) -> Grammar:
         schemas: dict[str, Any] = {}
         calls = []
         for i, (name, schema) in enumerate(tools.items()):
             calls.append(f'{literal(name + "(")} {_arguments(f"tool_{i}", schema, schemas)} ")"')
-        opened = "" if self.is_bare else self.opens[0]
-        closed = self.closes[0] if self.closes else ""
-        many = repeated("call", ", ", parallel)
+        first, between, last = self._around
+        many = repeated("call", between, parallel)
         rules = (
-            f"calls: {literal(opened + '[')} {many} {literal(']' + closed)}",
+            f"calls: {literal(first)} {many} {literal(last)}",
             "call: " + " | ".join(calls),
         )
         return Grammar("\n".join(rules), schemas)

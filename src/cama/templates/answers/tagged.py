@@ -97,6 +97,8 @@ class Block:
     def end(self) -> tuple[str, Sequence[Call]]:
         """The same at the end of the answer: marks at the end of a block are often left out."""
         body = "".join(self._parts)
+        if self._form.is_open_ended:
+            return self._mark + body, ()
         try:
             return self._read(body)
         except (Incomplete, Malformed):

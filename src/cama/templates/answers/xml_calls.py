@@ -46,6 +46,7 @@ class XmlCalls:
     marks: tuple[str, ...] = ()
     quotes: str = ""
     is_bare: bool = False
+    is_open_ended: bool = False
 
     def read(self, body: str, tools: Tools) -> Sequence[Call]:
         calls: list[Call] = []
