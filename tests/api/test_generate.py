@@ -478,16 +478,3 @@ async def test_generate_warns_once_of_a_model_without_a_template(
     warnings = [one.getMessage() for one in caplog.records if "untold" in one.getMessage()]
     assert len(warnings) == 1
     assert "system messages are left out" in warnings[0]
-
-
-async def test_generate_refuses_a_renderer_that_there_is_not(
-    api: httpx.AsyncClient, create: Create, runner: FakeRunner
-) -> None:
-    create("built", "RENDERER qwen3-coder", base="base")
-    assert await error_of(api, model="built") == (
-        400,
-        "built:latest has the built-in renderer 'qwen3-coder', which Cama does not have",
-    )
-    create("both", "RENDERER qwen3-coder\nTEMPLATE {{ .Prompt }}")
-    await ask(api, model="both")
-    assert runner.generations[0].prompt == "<s>[user]Hi[assistant]"

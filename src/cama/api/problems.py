@@ -71,6 +71,12 @@ class NotAvailable(Unsupported):
     code = "not_available"
 
 
+class UnknownRenderer(Unsupported):
+    """A model's prompts would be made by a renderer that is not part of Cama."""
+
+    code = "unknown_renderer"
+
+
 class ResponseNotFound(InvalidRequest):
     """No response of that name is kept."""
 
@@ -88,6 +94,7 @@ STATUS: Mapping[type[Exception], int] = {
     SignedOut: 401,
     Forbidden: 403,
     CloudDisabled: 403,
+    UnknownRenderer: 500,  # as Ollama has it
     NotAvailable: 501,
     ModelNotFound: 404,
     ResponseNotFound: 404,

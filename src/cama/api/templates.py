@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from cama.api.images import sees
 from cama.api.names import full_name
+from cama.api.problems import UnknownRenderer
 from cama.core.errors import InvalidTemplate, Unsupported
 from cama.runner.protocol import RunnerInfo
 from cama.store.facts import Facts
@@ -16,6 +17,7 @@ from cama.templates.formats import FORMATS
 from cama.templates.jinja import ChatTemplate
 from cama.templates.ollama import OllamaTemplate
 from cama.templates.prompt import Template
+from cama.templates.renderers.table import RENDERERS, BuiltIn, default_parser
 
 _log = logging.getLogger(__name__)
 
@@ -28,38 +30,48 @@ PLAIN = "{{ .Prompt }}"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """The template in effect. ``source`` is None of a model that has none; ``reason``, in words, is
-    for the log. ``missing`` names what would make the prompts, but is not part of Cama.
+    for the log. ``renderer`` is one of our own that makes the prompts instead; ``missing`` names
+    one that should, but is not part of Cama.
     """
 
     language: Language
     source: str | None
     parser: str = ""
     reason: str = ""
+    renderer: str = ""
     missing: str = ""
 
     @property
     def answers(self) -> AnswerFormat:
-        return answers_of(self.language, self.source or "", self.parser)
+        return answers_of(self.language, self._read, self.parser)
 
     @property
     def can(self) -> Capabilities:
-        return capabilities(self.language, self.source or "", self.parser)
+        return capabilities(self.language, self._read, self.parser)
+
+    @property
+    def _read(self) -> str:
+        """What is read of a template that may not be in use."""
+        return "" if self.renderer else self.source or ""
 
 
 def choose(model: StoredModel, facts: Facts) -> Choice:
-    """The template of the model's Modelfile or that of its file, whichever can do more.
+    """The renderer that the model's configuration names, else the template of its Modelfile or
+    that of its file, whichever can do more.
 
     That of the Modelfile counts, unless the file's has a place for more of what a model can do.
     """
     own, inner = model.template or "", facts.chat_template
     renderer, parser = (str(model.config.get(key) or "") for key in ("renderer", "parser"))
-    builtin = f"the built-in renderer {renderer!r}" if renderer else ""
     go = Choice(language="go", source=own if own.strip() else None, parser=parser)
+    if renderer in RENDERERS:
+        parser = parser or default_parser(renderer)
+        return replace(go, language="builtin", parser=parser, renderer=renderer)
     if inner is None:
-        return replace(go, missing=builtin)
+        return replace(go, missing=renderer)
     jinja = Choice(language="jinja", source=inner, parser=parser)
-    if builtin:
-        return _instead(jinja, builtin)
+    if renderer:
+        return _instead(jinja, f"the renderer {renderer!r}, which Cama does not have")
     if own in _DERIVED:  # it was made from the file's, which says all of it
         return jinja
     if go.source is None:
@@ -97,11 +109,13 @@ def _complaint(source: str) -> str:
 def template_of(model: StoredModel, facts: Facts, info: RunnerInfo) -> Template:
     """The model's template, ready to be used.
 
-    Raises Unsupported when it would need what Cama does not have, and InvalidTemplate.
+    Raises UnknownRenderer when it would need one that Cama does not have, and InvalidTemplate.
     """
     choice = choose(model, facts)
     if choice.missing:
-        raise Unsupported(f"{model.name} has {choice.missing}, which Cama does not have")
+        raise UnknownRenderer(f'unknown renderer "{choice.missing}"')
+    if choice.renderer:
+        return BuiltIn(choice.renderer, info.bos_text)
     if choice.source is None:
         _warn_of_none(model.name)
     elif choice.reason:

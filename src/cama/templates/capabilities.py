@@ -6,14 +6,14 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from cama.core.errors import InvalidTemplate
-from cama.templates.answers.families import answer_format
+from cama.templates.answers.families import answer_format, is_parser
 from cama.templates.answers.formats import AnswerFormat, TaggedFormat
 from cama.templates.answers.tagged import Tags
 from cama.templates.gotmpl import nodes
 from cama.templates.gotmpl.nodes import Body
 from cama.templates.gotmpl.template import GoTemplate
 
-Language = Literal["go", "jinja"]
+Language = Literal["go", "jinja", "builtin"]
 
 _CACHED: Final = 64
 _TOOL_ROLES: Final = ("'tool'", '"tool"')
@@ -39,9 +39,17 @@ class Capabilities:
 def capabilities(language: Language, source: str, parser: str = "") -> Capabilities:
     """Those of a template in ``language``; one that cannot be read has none.
 
-    ``parser`` is the one that the model's configuration names: it says how answers look.
+    ``parser`` is the one that the model's configuration names: it says how answers look. A renderer
+    of our own has no source, and does all that its parser reads.
     """
-    return _of_go(source, parser) if language == "go" else _of_jinja(source, parser)
+    match language:
+        case "go":
+            return _of_go(source, parser)
+        case "jinja":
+            return _of_jinja(source, parser)
+    answers = answers_of(language, source, parser)
+    calls = answers.calls_tools
+    return Capabilities(tools=calls, thinking=answers.thinks, round_trip=calls)
 
 
 @lru_cache(maxsize=_CACHED)
@@ -49,6 +57,8 @@ def answers_of(language: Language, source: str, parser: str = "") -> AnswerForma
     """What answers look like: as those of a known family, with thoughts between the tags that a
     template in Go's language puts around them."""
     known = answer_format(source, parser)
+    if language == "builtin" and isinstance(known, TaggedFormat):
+        return replace(known, writes_calls=True)
     if language != "go" or known.thinks or not isinstance(known, TaggedFormat):
         return known
     try:
@@ -75,7 +85,7 @@ def _of_go(source: str, parser: str) -> Capabilities:
         return Capabilities()
     names, answers = template.names(), answers_of("go", source, parser)
     return Capabilities(
-        tools="tools" in names,
+        tools="tools" in names or (is_parser(parser) and answers.calls_tools),
         insert="suffix" in names,
         thinking=answers.thinks,
         round_trip="toolcalls" in names and "tool" in _constants(template),

@@ -255,6 +255,11 @@ _PARSERS = {
 """Ollama's names of parsers, each with what the template of such a model would contain."""
 
 
+def is_parser(name: str) -> bool:
+    """Whether it is one of Ollama's names."""
+    return name in _PARSERS
+
+
 @lru_cache(maxsize=64)
 def answer_format(template: str, parser: str = "") -> AnswerFormat:
     """How a model with this template answers; ``parser`` is what its configuration names, if known.

@@ -1,0 +1,1 @@
+"""Prompts without a template: renderers that a model's configuration names."""

@@ -1,0 +1,98 @@
+"""Which of a renderer, a Go template and a Jinja template makes a model's prompts."""
+
+import logging
+from typing import Any
+
+import httpx
+import pytest
+
+from cama.api.templates import _log_choice
+from cama.core.generation import Chunk
+from cama.templates.renderers.table import RENDERERS
+from tests.api.conftest import Create
+from tests.api.fakes import FakeRunner, finish
+
+USER = {"role": "user", "content": "Hi"}
+TOOL = {"type": "function", "function": {"name": "now", "description": "The time"}}
+
+
+async def ask(api: httpx.AsyncClient, model: str, **fields: Any) -> httpx.Response:
+    body = {"model": model, "messages": [USER], "stream": False, **fields}
+    return await api.post("/api/chat", json=body)
+
+
+async def capabilities(api: httpx.AsyncClient, model: str) -> list[str]:
+    shown = (await api.post("/api/show", json={"model": model})).json()
+    found: list[str] = shown["capabilities"]
+    return found
+
+
+@pytest.mark.parametrize("base", ["base", "chatty"])
+async def test_a_renderer_makes_the_prompt_whatever_templates_there_are(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner, base: str
+) -> None:
+    create("built", "RENDERER qwen3-vl-instruct\nTEMPLATE {{ .Prompt }}", base=base)
+    assert (await ask(api, "built")).status_code == 200
+    assert runner.generations[0].prompt == (
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+async def test_every_renderer_answers_with_its_parser(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner, name: str
+) -> None:
+    create("built", f"RENDERER {name}", base="base")
+    found = await capabilities(api, "built")
+    assert found[0] == "completion"
+    assert ("tools" in found) == (name not in {"olmo3-think", "olmo3-32b-think"})
+    runner.script = [Chunk(text="Hello", n_tokens=1), finish()]
+    tools = [TOOL] if "tools" in found else []
+    answer = await ask(api, "built", tools=tools)
+    assert answer.status_code == 200, answer.text
+    message = answer.json()["message"]
+    assert "Hello" in (message["content"], message.get("thinking"))
+    prompt = str(runner.generations[0].prompt)
+    assert "Hi" in prompt
+    assert not tools or "now" in prompt
+
+
+async def test_a_parser_reads_calls_that_a_renderer_asked_for(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner
+) -> None:
+    create("built", "RENDERER qwen3-coder\nPARSER qwen3-coder", base="base")
+    call = "<tool_call>\n<function=now>\n</function>\n</tool_call>"
+    runner.script = [Chunk(text=call, n_tokens=9), finish()]
+    message = (await ask(api, "built", tools=[TOOL])).json()["message"]
+    assert [c["function"]["name"] for c in message["tool_calls"]] == ["now"]
+    calls = [{"role": "assistant", "content": "", "tool_calls": message["tool_calls"]}]
+    await ask(api, "built", messages=[USER, *calls, {"role": "tool", "content": "5"}])
+    assert call in str(runner.generations[1].prompt)
+
+
+async def test_a_parser_alone_gives_its_abilities_to_a_template(
+    api: httpx.AsyncClient, create: Create
+) -> None:
+    create("plain", "TEMPLATE {{ .Prompt }}", base="base")
+    create("parsed", "TEMPLATE {{ .Prompt }}\nPARSER qwen3-thinking", base="base")
+    create("unknown", "TEMPLATE {{ .Prompt }}\nPARSER nobody", base="base")
+    assert await capabilities(api, "plain") == ["completion"]
+    assert await capabilities(api, "parsed") == ["completion", "tools", "thinking"]
+    assert await capabilities(api, "unknown") == ["completion"]
+
+
+async def test_an_unknown_renderer_is_an_error(api: httpx.AsyncClient, create: Create) -> None:
+    create("odd", 'RENDERER x"y', base="base")
+    answer = await ask(api, "odd")
+    assert (answer.status_code, answer.json()["error"]) == (500, 'unknown renderer "x"y"')
+
+
+async def test_an_unknown_renderer_gives_way_to_the_files_template(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner, caplog: pytest.LogCaptureFixture
+) -> None:
+    _log_choice.cache_clear()
+    create("odd", "RENDERER glimmer")
+    with caplog.at_level(logging.INFO):
+        await ask(api, "odd")
+    assert runner.generations[0].prompt == "<s>[user]Hi[assistant]"
+    assert "instead of the renderer 'glimmer', which Cama does not have" in caplog.text
