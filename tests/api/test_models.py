@@ -7,7 +7,12 @@ import httpx
 import pytest
 
 from cama.core.model import ModelSpec
-from cama.gguf.values import F32
+from cama.gguf import GGMLType, TensorSource, write_gguf
+from cama.gguf.values import F32, U32
+from cama.modelfile.create import create_from_recipe, create_model
+from cama.modelfile.parser import parse_modelfile
+from cama.modelfile.recipe import Recipe
+from cama.store.bundled import FOLDER
 from cama.store.store import Store
 from tests.api.conftest import CHAT_TEMPLATE, Create, write
 from tests.api.fakes import FakeLoaded, FakeScheduler, runner_info
@@ -41,7 +46,10 @@ async def delete(api: httpx.AsyncClient, body: dict[str, Any]) -> httpx.Response
 async def test_tags_lists_models(api: httpx.AsyncClient, store: Store) -> None:
     models = (await api.get("/api/tags")).json()["models"]
     one = next(model for model in models if model["name"] == "chatty:latest")
-    assert list(one) == ["name", "model", "modified_at", "size", "digest", "details"]
+    assert list(one) == [
+        "name", "model", "modified_at", "size", "digest", "details", "capabilities",
+    ]  # fmt: skip
+    assert one["capabilities"] == ["completion"]
     assert one["model"] == "chatty:latest"
     assert re.fullmatch(r"[0-9a-f]{64}", one["digest"])
     assert one["size"] == store.get("chatty").size
@@ -55,6 +63,25 @@ async def test_tags_describes_models(api: httpx.AsyncClient) -> None:
         "parent_model", "format", "family", "families", "parameter_size", "quantization_level",
     ]  # fmt: skip
     assert (details["format"], details["family"]) == ("gguf", "llama")
+
+
+async def test_tags_tells_lengths_of_the_bundled_model(
+    api: httpx.AsyncClient, store: Store
+) -> None:
+    store.bundled = FOLDER
+    models = (await api.get("/api/tags")).json()["models"]
+    details = next(model for model in models if model["name"] == "guide:latest")["details"]
+    assert (details["context_length"], details["embedding_length"]) == (2048, 512)
+
+
+async def test_tags_lists_a_model_whose_file_is_damaged(
+    api: httpx.AsyncClient, store: Store
+) -> None:
+    store.get("chatty").path.write_bytes(b"nonsense")
+    models = (await api.get("/api/tags")).json()["models"]
+    one = next(model for model in models if model["name"] == "chatty:latest")
+    assert "capabilities" not in one
+    assert "context_length" not in one["details"]
 
 
 async def test_tags_of_an_empty_store_is_an_empty_list(
@@ -154,6 +181,39 @@ async def test_show_gives_what_the_modelfile_said(api: httpx.AsyncClient, create
 async def test_show_leaves_out_what_a_model_lacks(api: httpx.AsyncClient) -> None:
     answer = await show(api, "base")
     assert list(answer) == ["modelfile", "details", "model_info", "capabilities", "modified_at"]
+
+
+async def test_show_describes_the_projector(api: httpx.AsyncClient, store: Store) -> None:
+    folder = store.root.parent
+    eyes: dict[str, Any] = {
+        "general.architecture": "clip",
+        "general.type": "mmproj",
+        "clip.vision.x": U32(3),
+    }
+    tensor = TensorSource("v.patch_embd.weight", GGMLType.F32, (8, 4), bytes(128))
+    write_gguf(folder / "eyes.gguf", eyes, [tensor])
+    modelfile = parse_modelfile("FROM ./base.gguf\nFROM ./eyes.gguf\nREQUIRES 0.14.0\n")
+    create_model(store, "seeing", modelfile, folder, lambda text: None)
+    answer = await show(api, "seeing")
+    assert answer["projector_info"] == {
+        "clip.vision.x": 3,
+        "general.architecture": "clip",
+        "general.parameter_count": 32,
+        "general.type": "mmproj",
+    }
+    assert answer["capabilities"] == ["completion", "vision"]
+    assert answer["requires"] == "0.14.0"
+
+
+async def test_show_tells_where_a_model_is_from(api: httpx.AsyncClient, store: Store) -> None:
+    origin = {"repository": "u/m", "commit": "c0ffee", "files": ["m.gguf", 7], "reason": 3}
+    recipe = Recipe(models=("base",), info={"cama": origin})
+    create_from_recipe(store, "pulled", recipe, lambda text: None)
+    assert (await show(api, "pulled"))["cama"] == {
+        "repository": "u/m",
+        "commit": "c0ffee",
+        "files": ["m.gguf"],
+    }
 
 
 async def test_show_overlays_system_and_options(api: httpx.AsyncClient, create: Create) -> None:

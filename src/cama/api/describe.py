@@ -1,5 +1,6 @@
 """Models in words: what tags, ps and show say of them."""
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -10,13 +11,15 @@ from typing import Any
 from cama.api.adapters import adapter_facts
 from cama.api.services import Loaded
 from cama.api.templates import capability_names, template_text
-from cama.core.errors import InvalidModelFile
+from cama.core.errors import CamaError, InvalidModelFile
 from cama.gguf import GGUFFile
 from cama.modelfile.writer import write_modelfile
-from cama.store.facts import Facts
+from cama.store.facts import Facts, read_facts
 from cama.store.models import StoredModel
 from cama.wire.encode import go_literal, local_timestamp, without_empty
 from cama.wire.requests import ShowRequest
+
+_log = logging.getLogger(__name__)
 
 _FOREVER = timedelta(seconds=(2**63 - 1) / 1e9)
 """Go's longest duration, about 292 years."""
@@ -25,7 +28,12 @@ _NOT_SHOWN = {"general.name", "tokenizer.chat_template"}
 _PARAMETER_COUNT = "general.parameter_count"
 
 
-def details(model: StoredModel) -> dict[str, Any]:
+def details(model: StoredModel, facts: Facts | None = None) -> dict[str, Any]:
+    """``facts`` are those of its file, where that can be read."""
+    lengths = {
+        "context_length": facts.shape.n_ctx_train if facts else 0,
+        "embedding_length": facts.shape.n_embd if facts else 0,
+    }
     return {
         "parent_model": model.parent,
         "format": model.format,
@@ -33,19 +41,31 @@ def details(model: StoredModel) -> dict[str, Any]:
         "families": list(model.families) or None,
         "parameter_size": model.parameter_size,
         "quantization_level": model.quantization,
+        **without_empty(lengths),
     }
 
 
 def tag(model: StoredModel) -> dict[str, Any]:
-    """An entry of tags."""
+    """An entry of tags. Of a model whose file cannot be read it has no capabilities."""
+    facts = _readable_facts(model)
+    capabilities = capability_names(model, facts) if facts else []
     return {
         "name": model.name,
         "model": model.name,
         "modified_at": local_timestamp(model.modified_at),
         "size": model.size,
         "digest": model.digest,
-        "details": details(model),
+        "details": details(model, facts),
+        **without_empty({"capabilities": capabilities}),
     }
+
+
+def _readable_facts(model: StoredModel) -> Facts | None:
+    try:
+        return read_facts(model.path, *model.parts[1:])
+    except CamaError as error:
+        _log.warning("%s: %s", model.name, error.message)
+        return None
 
 
 def running(loaded: Loaded, model: StoredModel | None, now: datetime) -> dict[str, Any]:
@@ -79,18 +99,34 @@ def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
         "parameters": parameters(model.params | dict(ask.options)),
         "template": template_text(model, facts),
         "system": ask.system or model.system,
+        "requires": _text(model.config.get("requires")),
+        "cama": _origin(model.config.get("cama")),
     }
     adapters = [adapter_facts(adapter) for adapter in model.adapters]
     messages = [{"role": m["role"], "content": m["content"]} for m in model.messages]
     return {
         **without_empty(optional),
-        "details": details(model),
+        "details": details(model, facts),
         **without_empty({"messages": messages, "adapters": adapters}),
         "model_info": info,
         **without_empty({"projector_info": projector, "tensors": tensors}),
         "capabilities": capability_names(model, facts),
         "modified_at": local_timestamp(model.modified_at),
     }
+
+
+def _origin(given: Any) -> dict[str, Any]:
+    """Where a model was pulled from and why so, as its config has it; that may be anybody's."""
+    if not isinstance(given, dict):
+        return {}
+    texts = {key: _text(given.get(key)) for key in ("repository", "commit", "projector", "reason")}
+    files = given.get("files")
+    named = [name for name in files if isinstance(name, str)] if isinstance(files, list) else []
+    return without_empty({**texts, "files": named})
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _file_facts(

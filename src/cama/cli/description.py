@@ -23,6 +23,7 @@ def describe(facts: Mapping[str, Any], *, verbose: bool = False) -> str:
         ("Projector", _projector(mapping(facts, "projector_info"))),
         ("Parameters", _parameters(text(facts, "parameters"))),
     ]
+    sections.append(("Source", _source(mapping(facts, "cama"))))
     sections += [("Adapter", _adapter(adapter)) for adapter in objects(facts, "adapters")]
     if verbose:
         sections.append(("Metadata", _metadata(mapping(facts, "model_info"))))
@@ -45,6 +46,17 @@ def _model(facts: Mapping[str, Any]) -> Rows:
         ("embedding length", integer(info, f"{architecture}.embedding_length")),
         ("quantization", text(details, "quantization_level")),
         ("requires", text(facts, "requires")),
+    )
+
+
+def _source(origin: Mapping[str, Any]) -> Rows:
+    """Where the model was pulled from, and why this file of it."""
+    return _present(
+        ("repository", text(origin, "repository")),
+        ("commit", text(origin, "commit")[:12]),
+        *(("file", name) for name in texts(origin, "files")),
+        ("projector", text(origin, "projector")),
+        ("reason", text(origin, "reason")),
     )
 
 

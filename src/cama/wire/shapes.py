@@ -180,6 +180,8 @@ class Details(TypedDict, total=False):
     families: list[str] | None
     parameter_size: str
     quantization_level: str
+    context_length: int
+    embedding_length: int
 
 
 class Tag(TypedDict):
@@ -189,6 +191,7 @@ class Tag(TypedDict):
     size: int
     digest: str
     details: Details
+    capabilities: NotRequired[list[str]]
 
 
 class TagsReply(TypedDict):
@@ -233,6 +236,16 @@ class AdapterFacts(TypedDict):
     parameter_count: int
 
 
+class Origin(TypedDict, total=False):
+    """Where a model of the Hugging Face hub is from, and why that file was taken."""
+
+    repository: str
+    commit: str
+    files: list[str]
+    projector: str
+    reason: str
+
+
 class ShowReply(TypedDict, total=False):
     license: str
     modelfile: str
@@ -247,6 +260,8 @@ class ShowReply(TypedDict, total=False):
     tensors: list[Tensor]
     capabilities: list[str]
     modified_at: str
+    requires: str
+    cama: Origin
 
 
 class Recommendations(TypedDict):

@@ -87,6 +87,23 @@ ENDS = """\
 """
 
 
+def test_show_tells_where_a_model_is_from() -> None:
+    origin = {
+        "repository": "u/m-GGUF",
+        "commit": "c0ffee" * 6 + "c0de",
+        "files": ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"],
+        "reason": "Q8_0 was asked for",
+    }
+    assert describe({"cama": origin}) == (
+        "  Source\n"
+        "    repository    u/m-GGUF\n"
+        "    commit        c0ffeec0ffee\n"
+        "    file          m-00001-of-00002.gguf\n"
+        "    file          m-00002-of-00002.gguf\n"
+        "    reason        Q8_0 was asked for\n\n"
+    )
+
+
 def test_describe_shows_every_section() -> None:
     assert describe(FACTS) == DESCRIPTION + ENDS
 

@@ -20,8 +20,9 @@ from cama.wire.requests import CopyRequest, DeleteRequest, ShowRequest
 
 
 async def tags(request: Request) -> Response:
-    models = await asyncio.to_thread(services(request).store.list)
-    return JSON({"models": [tag(model) for model in models]})
+    store = services(request).store
+    models = await asyncio.to_thread(lambda: [tag(model) for model in store.list()])
+    return JSON({"models": models})
 
 
 async def ps(request: Request) -> Response:
