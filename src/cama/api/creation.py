@@ -33,14 +33,14 @@ def recipe_of(body: CreateRequest, store: Store) -> Recipe:
     """
     if not body.base and not body.files:
         raise InvalidRequest("neither 'from' or 'files' was specified")
-    adapters = _sources(body.adapters, store)
+    adapters = _sources(body, body.adapters, store)
     if len(adapters) > 1:
         raise InvalidRequest("only one adapter is currently supported", field="adapters")
     return Recipe(
         models=(local_name(body.base),) if body.base else (),
-        files=() if body.base else _sources(body.files, store),
+        files=() if body.base else _sources(body, body.files, store),
         adapters=adapters,
-        drafts=_sources(body.draft_files, store),
+        drafts=_sources(body, body.draft_files, store),
         template=body.template,
         system=body.system,
         renderer=body.renderer,
@@ -54,11 +54,11 @@ def recipe_of(body: CreateRequest, store: Store) -> Recipe:
     )
 
 
-def _sources(files: Mapping[str, str], store: Store) -> tuple[Source, ...]:
+def _sources(body: CreateRequest, files: Mapping[str, str], store: Store) -> tuple[Source, ...]:
     """The GGUF files among blobs, or the one set of safetensors files that they are."""
     paths = {name: _blob(store, digest) for name, digest in files.items()}
     if any(is_safetensors(name) for name in paths):
-        return (Checkpoint(paths),)
+        return (Checkpoint(body.model, paths),)
     for name, path in paths.items():
         if not name.endswith(".gguf") and not _is_gguf(path):
             raise InvalidRequest("unknown type", field=name)

@@ -61,12 +61,23 @@ def write_gguf(
     where it is needed. Raises ValueError or TypeError on what cannot be written, naming it, and
     StoreError when the disk refuses.
     """
+    with _replacing(path) as out:
+        write_stream(out, metadata, tensors, alignment=alignment)
+
+
+def write_stream(
+    out: BinaryIO,
+    metadata: Mapping[str, Writable],
+    tensors: Iterable[TensorSource],
+    *,
+    alignment: int = DEFAULT_ALIGNMENT,
+) -> None:
+    """As :func:`write_gguf`, to a file that the caller makes, and removes when this fails."""
     tensors = tuple(tensors)
     header = _header(_with_alignment(metadata, alignment), tensors, alignment)
-    with _replacing(path) as out:
-        out.write(header)
-        for tensor in tensors:
-            _write_tensor(out, tensor, alignment)
+    out.write(header)
+    for tensor in tensors:
+        _write_tensor(out, tensor, alignment)
 
 
 def _with_alignment(metadata: Mapping[str, Writable], alignment: int) -> Mapping[str, Writable]:

@@ -97,7 +97,7 @@ def _publish(store: Store, name: str, recipe: Recipe, parts: Parts, desk: _Desk)
     layers = _weights_layers(parts, desk)
     base = parts.base
     if base is None:
-        recipe = _completed(recipe, _require_model(parts.files), desk.status)
+        recipe = _completed(recipe, _require_model(parts.files).facts, desk.status)
     add_texts(layers, recipe, base.model.params if base else {})
     config = make_config(recipe, base.model if base else None, parts.files, layers.layers)
     blob = layers.stage(encode_json(config), MediaType.CONFIG)
@@ -171,10 +171,10 @@ def _open(
         raise UnsupportedModel("a model can have only one file of weights")
     if n_models == 0:
         raise InvalidModelfile("no FROM names a model: there are only adapters and projectors")
-    adapters = tuple(workshop.open(source) for source in recipe.adapters)
-    facts = read_facts(base.model.path) if base else _require_model(files)
+    path = base.model.path if base else _require_model(files).path
+    adapters = tuple(workshop.open(source, base=path) for source in recipe.adapters)
     for weights in adapters:
-        _check_adapter(weights, facts.architecture)
+        _check_adapter(weights, read_facts(path).architecture)
     drafts = tuple(workshop.open(*group) for group in grouped(recipe.drafts))
     _check_drafts(drafts)
     return Parts(base=base, files=files, adapters=adapters, drafts=drafts)
@@ -193,10 +193,9 @@ def _quantized(workshop: Workshop, parts: Parts) -> Parts:
     return replace(parts, files=files)
 
 
-def _require_model(files: Sequence[Weights]) -> Facts:
-    facts = model_of(files)
-    assert facts is not None, "checked when the files were opened"
-    return facts
+def _require_model(files: Sequence[Weights]) -> Weights:
+    """The file that is the model: when files were opened it was made sure that one is."""
+    return next(weights for weights in files if weights.facts.kind == "model")
 
 
 def _check_adapter(weights: Weights, architecture: str) -> None:

@@ -23,15 +23,13 @@ _NO_PYTORCH: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A set of safetensors files and what lies beside them, by name in their folder."""
+    """A set of safetensors files and what lies beside them, by name in their folder.
 
+    ``name`` is how users know it.
+    """
+
+    name: str
     files: Mapping[str, Path]
-
-    @property
-    def name(self) -> str:
-        """How users know it: the folder of its files."""
-        first = next(path for name, path in self.files.items() if "/" not in name)
-        return first.parent.name
 
 
 Source = Path | Checkpoint
@@ -70,8 +68,9 @@ def _in_folder(folder: Path) -> tuple[Source, ...]:
 def _checkpoint(folder: Path, weights: Iterable[Path]) -> Checkpoint:
     beside = [path for pattern in _BESIDE for path in sorted(folder.glob(pattern))]
     files = [path for path in (*weights, *beside) if path.is_file()]
-    _require_inside(Path(os.path.realpath(folder)), files)
-    return Checkpoint({path.relative_to(folder).as_posix(): path for path in files})
+    home = Path(os.path.realpath(folder))
+    _require_inside(home, files)
+    return Checkpoint(home.name, {path.relative_to(folder).as_posix(): path for path in files})
 
 
 def _require_inside(home: Path, files: Iterable[Path]) -> None:

@@ -1,9 +1,9 @@
 """Weights of a new model: opened, converted and quantized, in jobs where that is work."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cama.core.errors import Unsupported
 from cama.gguf.file_types import FILE_TYPE_NAMES, find_file_type
@@ -14,7 +14,9 @@ from cama.store.staging import Staged, Staging
 
 Status = Callable[[str], None]
 
+_CONVERT: Final = "cama.convert"
 _QUANTIZE: Final = "cama.runner.quantize"
+_UNQUANTIZED: Final = {"F32": 0, "F16": 1, "BF16": 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,17 @@ class Workshop:
         self._status = status
         self._wanted = wanted
 
-    def open(self, source: Source, *others: Source) -> Weights:
-        """A source as a GGUF file; ``others`` are the further parts of one that is split.
+    def open(self, source: Source, *others: Source, base: Path | None = None) -> Weights:
+        """A source as a GGUF file, converted where it is none; ``others`` are the further parts
+        of one that is split.
 
+        ``base`` is the file of the model that it is an adapter for, if it is one.
         Raises ModelNotFound, InvalidModelFile, Unsupported, StoreError, RunnerCrashed,
         Cancelled.
         """
         self._jobs.check()
         if isinstance(source, Checkpoint):
-            raise Unsupported("creating a model from safetensors files is not available yet")
+            return self._convert(source, base)
         self._status("parsing GGUF")
         if others:
             parts = (source, *(part for part in others if isinstance(part, Path)))
@@ -87,7 +91,7 @@ class Workshop:
             )
         target = self._staging.temporary()
         request = {
-            "source": str(weights.path),
+            "source": str(weights.path.absolute()),
             "target": str(target),
             "type": self._wanted,
             "label": f"quantizing {given} model to {wanted}",
@@ -105,3 +109,28 @@ class Workshop:
         if weights.is_ours:
             return [self._staging.add_temporary(weights.path)]
         return [self._staging.add_file(path) for path in weights.parts or (weights.path,)]
+
+    def _convert(self, source: Checkpoint, base: Path | None) -> Weights:
+        label = "converting adapter" if base else "converting model"
+        self._status(label)
+        target = self._staging.temporary()
+        request: Mapping[str, Any] = {
+            "kind": "adapter" if base else "model",
+            "base": str(base),
+            "files": {name: str(path.absolute()) for name, path in source.files.items()},
+            "name": source.name,
+            "target": str(target),
+            "type": self._converted_type,
+            "label": label,
+        }
+        for note in self._jobs.run(_CONVERT, request)["notes"]:
+            self._status(f"warning: {note}")
+        return Weights(target, read_facts(target), source.name, is_ours=True)
+
+    @property
+    def _converted_type(self) -> str:
+        """What the converter writes: the source's own precision where that is quantized later."""
+        if self._wanted is None:
+            return "16"
+        name = type_name(self._wanted)
+        return name if name in _UNQUANTIZED else "source"

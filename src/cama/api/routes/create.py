@@ -12,6 +12,7 @@ from cama.api.body import read
 from cama.api.creation import check_names, recipe_of
 from cama.api.services import Services, services
 from cama.api.streaming import Answer
+from cama.core.errors import InvalidModelFile, InvalidRequest
 from cama.modelfile.create import create_from_recipe
 from cama.modelfile.weights import Status
 from cama.runner.jobs import Jobs
@@ -36,7 +37,11 @@ async def create(request: Request) -> Response:
 
 def _work(has: Services, body: CreateRequest) -> Work:
     def work(status: Status, jobs: Jobs) -> None:
-        create_from_recipe(has.store, body.model, recipe_of(body, has.store), status, jobs)
+        recipe = recipe_of(body, has.store)
+        try:
+            create_from_recipe(has.store, body.model, recipe, status, jobs)
+        except InvalidModelFile as error:  # one that the client has left here
+            raise InvalidRequest(error.message, field="files") from error
 
     return work
 

@@ -1,0 +1,1 @@
+"""Safetensors folders, as Hugging Face has them, to GGUF files."""
