@@ -41,7 +41,7 @@ def test_need_of_a_toy_is_what_the_native_engine_takes(
         states = sum(4 * pool.shape[0] * pool.shape[1] for pool in storage.state_pools)
         assert found.get("states", 0) == states
         compute = ggml().ggml_backend_sched_get_buffer_size(
-            engine._scheduler.address, engine._backend.address
+            engine._scheduler.address, engine._devices.cpu.address
         )
         assert 0.9 * compute <= found["compute"] <= 1.7 * compute + 2**16
     finally:

@@ -41,6 +41,14 @@ class Draft:
     parts: tuple[Path, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes that a model's layers may take of a device, by its name as ggml has it."""
+
+    device: str
+    n_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
     """Options of a runner. 0 in ``n_ctx`` and ``n_threads`` means automatic.
@@ -48,7 +56,8 @@ class LoadOptions:
     ``n_ctx`` is the limit of one request, in tokens; ``n_cells`` the size of the pool of KV cells
     that all requests share (0: two full contexts); ``n_parallel`` is how many may run at once.
     ``adapts_experts``: requests will have adapters that change the weights of experts. ``parts``
-    are all files of a model that is split over several, in order; none of a whole one.
+    are all files of a model that is split over several, in order; none of a whole one. ``rooms``
+    bound what goes to devices; without them a GPU takes as much as it has room for.
     """
 
     n_ctx: int = 0
@@ -63,6 +72,7 @@ class LoadOptions:
     draft: Draft | None = None
     adapts_experts: bool = False
     parts: tuple[Path, ...] = ()
+    rooms: tuple[Room, ...] = ()
 
     @property
     def has_quantized_cache(self) -> bool:

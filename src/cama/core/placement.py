@@ -2,6 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+GPU_RESERVE: Final = 457 << 20
+"""What a GPU's driver and context take before any model (Ollama's figure)."""
 
 
 @dataclass(frozen=True, slots=True)

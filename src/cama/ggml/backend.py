@@ -48,21 +48,43 @@ class Backend:
     """A stream of work on the CPU; ``abort``, which must outlive it, stops a computation."""
 
     def __init__(self, n_threads: int, abort: AbortFlag) -> None:
+        self.address = self._start()
         lib = ggml()
-        address = lib.ggml_backend_cpu_init()
+        if lib.ggml_backend_is_cpu(self.address):
+            lib.ggml_backend_cpu_set_n_threads(self.address, n_threads)
+            lib.ggml_backend_cpu_set_abort_callback(self.address, abort.callback, abort.data)
+
+    def _start(self) -> int:
+        address = ggml().ggml_backend_cpu_init()
         if not address:
             raise EngineError("ggml could not start its CPU backend")
-        self.address: int = address
-        lib.ggml_backend_cpu_set_n_threads(address, n_threads)
-        lib.ggml_backend_cpu_set_abort_callback(address, abort.callback, abort.data)
+        return address
 
     def supports(self, node: int) -> bool:
         return ggml().ggml_backend_supports_op(self.address, node)
+
+    def allocate(self, n_bytes: int) -> "Buffer":
+        """Memory of the device, which is not cleared. Raises EngineError when it has none left."""
+        return Buffer(ggml().ggml_backend_alloc_buffer(self.address, n_bytes))
 
     def close(self) -> None:
         if self.address:
             ggml().ggml_backend_free(self.address)
             self.address = 0
+
+
+class DeviceBackend(Backend):
+    """A stream of work on any device; the CPU counts as one, and may have several such streams."""
+
+    def __init__(self, device: Device, n_threads: int, abort: AbortFlag) -> None:
+        self.device = device
+        super().__init__(n_threads, abort)
+
+    def _start(self) -> int:
+        address = ggml().ggml_backend_dev_init(self.device.address, None)
+        if not address:
+            raise EngineError(f"ggml could not start the device {self.device.name}")
+        return address
 
 
 class Buffer:
@@ -78,6 +100,31 @@ class Buffer:
         """A buffer over host memory that the caller keeps alive, such as a mapped file."""
         return cls(ggml().ggml_backend_cpu_buffer_from_ptr(pointer, n_bytes))
 
+    @classmethod
+    def holding(cls, backend: Backend, tensors: Sequence[Tensor]) -> "Buffer":
+        """Memory of a device in which each of ``tensors`` has its place, cleared."""
+        lib = ggml()
+        kind = lib.ggml_backend_get_default_buffer_type(backend.address)
+        step = lib.ggml_backend_buft_get_alignment(kind)
+        sizes = [lib.ggml_backend_buft_get_alloc_size(kind, t.address) for t in tensors]
+        sizes = [-(-size // step) * step for size in sizes]
+        buffer = backend.allocate(sum(sizes))
+        lib.ggml_backend_buffer_clear(buffer.address, 0)
+        pointer = lib.ggml_backend_buffer_get_base(buffer.address)
+        try:
+            for tensor, size in zip(tensors, sizes, strict=True):
+                buffer.place(tensor, pointer)
+                pointer += size
+        except BaseException:
+            buffer.close()
+            raise
+        return buffer
+
+    def hold_weights(self) -> None:
+        """Let operations be computed where this buffer is, if they read tensors in it."""
+        usage = _abi.GGML_BACKEND_BUFFER_USAGE_WEIGHTS
+        ggml().ggml_backend_buffer_set_usage(self.address, usage)
+
     def place(self, tensor: Tensor, pointer: int) -> None:
         """Put ``tensor`` at ``pointer``, inside this buffer; nothing is copied."""
         if ggml().ggml_backend_tensor_alloc(self.address, tensor.address, pointer) != 0:
@@ -89,8 +136,16 @@ class Buffer:
             self.address = 0
 
 
+_NO_WORK = frozenset({"NONE", "VIEW", "RESHAPE", "PERMUTE", "TRANSPOSE"})
+"""Operations that are another look at a tensor, and are wherever that is."""
+
+
 class Scheduler:
-    """Runs one graph at a time over one or more backends, with memory that it reuses."""
+    """Runs one graph at a time over one or more backends, with memory that it reuses.
+
+    The last backend is the CPU's. Nodes that are assigned to a backend are computed there, as far
+    as it knows their operation.
+    """
 
     def __init__(self, backends: Sequence[Backend], max_nodes: int) -> None:
         self.backends = tuple(backends)
@@ -112,6 +167,7 @@ class Scheduler:
 
     def reserve(self, graph: Graph) -> None:
         """Allocate memory for the largest graph there will be, so that none is needed later."""
+        self._assign(graph)
         if not ggml().ggml_backend_sched_reserve(self.address, graph.address):
             raise EngineError("not enough memory for the compute buffers")
 
@@ -119,8 +175,21 @@ class Scheduler:
         """Give the graph's tensors their memory; the graph allocated before loses its own."""
         lib = ggml()
         lib.ggml_backend_sched_reset(self.address)
+        self._assign(graph)
         if not lib.ggml_backend_sched_alloc_graph(self.address, graph.address):
             raise EngineError("not enough memory for the compute buffers")
+
+    @property
+    def n_splits(self) -> int:
+        """Parts of the graph that was allocated last, of which each is computed on one backend."""
+        return ggml().ggml_backend_sched_get_n_splits(self.address)
+
+    def _assign(self, graph: Graph) -> None:
+        lib = ggml()
+        for node, backend in graph.assigned.items():
+            name = (lib.ggml_op_name(_abi.ggml_tensor.from_address(node).op) or b"").decode()
+            if name not in _NO_WORK and lib.ggml_backend_supports_op(backend, node):
+                lib.ggml_backend_sched_set_tensor_backend(self.address, node, backend)
 
     def compute(self, graph: Graph) -> None:
         """Run the graph that was allocated last; the GIL is free meanwhile.

@@ -55,9 +55,14 @@ class Additions(Protocol):
 
 
 class Graph:
-    """Nodes in the order of computation. Tensors made by ops on its tensors belong to it."""
+    """Nodes in the order of computation. Tensors made by ops on its tensors belong to it.
+
+    ``device`` is the backend that computes what is added from now on; without one the scheduler
+    chooses. ``assigned`` are the nodes that have one, and their backends' addresses.
+    """
 
     additions: Additions | None = None
+    device: int = 0
 
     def __init__(self, max_nodes: int) -> None:
         lib = ggml()
@@ -65,6 +70,7 @@ class Graph:
         address = lib.ggml_new_graph_custom(self.context.address, max_nodes, False)
         assert address, "ggml_new_graph_custom failed"
         self.address = address
+        self.assigned: dict[int, int] = {}
 
     def input(self, type: int, *shape: int, name: str = "") -> Tensor:
         """A tensor that the caller fills; it keeps its memory and content from run to run.
@@ -92,6 +98,8 @@ class Graph:
     def result(self, address: int, type: int, shape: Shape) -> Tensor:
         """Wrap what an op returned."""
         assert address, "ggml could not add a node: the context is full"
+        if self.device:
+            self.assigned[address] = self.device
         return Tensor(address, type, shape, self)
 
     @property

@@ -74,6 +74,39 @@ class Tensor:
         memory = memoryview((ctypes.c_char * n_bytes).from_address(data)).cast("B")
         return np.frombuffer(memory, dtype).reshape(shape)
 
+    @property
+    def is_host(self) -> bool:
+        """Whether :meth:`numpy` may look at the tensor's memory."""
+        return ggml().ggml_backend_buffer_is_host(self.struct.buffer)
+
+    @property
+    def row_bytes(self) -> int:
+        return row_bytes(self.type, self.shape[0])
+
+    def rows(self) -> NDArray[np.uint8]:
+        """The bytes of each row of a matrix in host memory: [n_rows, row_bytes]; no copy."""
+        n_bytes = self.shape[1] * self.row_bytes
+        memory = memoryview((ctypes.c_char * n_bytes).from_address(self.struct.data)).cast("B")
+        return np.frombuffer(memory, np.uint8).reshape(self.shape[1], self.row_bytes)
+
+    def read(self, first: int, n_rows: int) -> NDArray[np.uint8]:
+        """A copy of the bytes of some rows of a matrix, wherever its memory is."""
+        rows = np.empty((n_rows, self.row_bytes), np.uint8)
+        start = first * self.row_bytes
+        ggml().ggml_backend_tensor_get(self.address, rows.ctypes.data, start, rows.nbytes)
+        return rows
+
+    def write(self, first: int, rows: NDArray[np.uint8]) -> None:
+        """Replace the bytes of some rows of a matrix, wherever its memory is."""
+        source = np.ascontiguousarray(rows)
+        start = first * self.row_bytes
+        ggml().ggml_backend_tensor_set(self.address, source.ctypes.data, start, source.nbytes)
+
+    def upload(self, data: memoryview) -> None:
+        """Replace the whole content, of any type, wherever the memory is."""
+        source = np.frombuffer(data, np.uint8)
+        ggml().ggml_backend_tensor_set(self.address, source.ctypes.data, 0, source.nbytes)
+
 
 def padded(shape: Sequence[int]) -> Shape:
     """A shape of up to four dimensions with ones at the end."""

@@ -30,7 +30,7 @@ from cama.core.generation import (
     Logprob,
     Sampling,
 )
-from cama.core.load import Draft, LoadOptions, PrefixFolder
+from cama.core.load import Draft, LoadOptions, PrefixFolder, Room
 
 SECRET_HEADER = "x-cama-secret"
 
@@ -109,7 +109,8 @@ def _load_options(data: Mapping[str, Any]) -> LoadOptions:
         draft = Draft(
             path=Path(draft["path"]), digest=draft["digest"], parts=_paths(draft["parts"])
         )
-    return LoadOptions(**{**data, "draft": draft, "parts": _paths(data["parts"])})
+    rooms = tuple(Room(**room) for room in data["rooms"])
+    return LoadOptions(**{**data, "draft": draft, "parts": _paths(data["parts"]), "rooms": rooms})
 
 
 def _paths(data: Sequence[str]) -> tuple[Path, ...]:

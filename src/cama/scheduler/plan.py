@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from cama.core.load import MIN_CONTEXT, LoadOptions
-from cama.core.placement import place
+from cama.core.placement import GPU_RESERVE, place
 from cama.core.size import gibibytes
 from cama.scheduler.host import HostMemory
 from cama.scheduler.memory import Need, need
@@ -13,9 +13,6 @@ from cama.store.shape import Shape
 
 _STEP: Final = 256
 """Contexts grow in steps of this, as attention reads cells."""
-
-_GPU_RESERVE: Final = 457 << 20
-"""What a GPU's driver and context take before any model (Ollama's figure)."""
 
 _MAX_CONTEXT: Final = 2**24
 
@@ -165,7 +162,7 @@ def _shares(
     """
     output, graph = model.shape.output_bytes, _graph_bytes(own)
     chosen = _chosen(own, output, gpus)
-    rooms = [gpu.free - _GPU_RESERVE - graph for gpu in chosen]
+    rooms = [gpu.free - GPU_RESERVE - graph for gpu in chosen]
     placed = place(own.by_layer, output, rooms, model.load.n_gpu_layers)
     on_gpus: list[Share] = []
     for number, gpu in enumerate(chosen):
@@ -196,7 +193,7 @@ def _shares(
 def _chosen(own: Need, output: int, gpus: Sequence[Device]) -> list[Device]:
     """The GPU that holds everything, if one does, else all of them, most free first."""
     by_room = sorted(gpus, key=lambda gpu: -gpu.free)
-    whole = sum(own.by_layer) + output + _graph_bytes(own) + _GPU_RESERVE
+    whole = sum(own.by_layer) + output + _graph_bytes(own) + GPU_RESERVE
     return by_room[:1] if by_room and by_room[0].free >= whole else by_room
 
 

@@ -23,7 +23,11 @@ class Embedder:
     """
 
     def __init__(
-        self, model: Decoder, backend: Backend, info: EngineInfo, cache_type: CacheType
+        self,
+        model: Decoder,
+        backends: Sequence[Backend],
+        info: EngineInfo,
+        cache_type: CacheType,
     ) -> None:
         c = model.config
         self._is_mean = c.pooling == "mean"
@@ -33,7 +37,7 @@ class Embedder:
         self._keeps_states = any(isinstance(kept, StateLayout) for kept in model.layouts)
         self._n_texts = 1 if self._keeps_states else MAX_TEXTS
         self._storage = KVStorage(model.layouts, self._n_cells, cache_type, n_slots=1)
-        self._scheduler = Scheduler([backend], max_nodes(model))
+        self._scheduler = Scheduler(backends, max_nodes(model))
         self._graphs = Graphs(model, self._storage, self._scheduler, model.hidden)
         n_outputs = info.n_batch if self._is_mean else min(info.n_batch, self._n_texts)
         n_seqs = int(self._keeps_states)

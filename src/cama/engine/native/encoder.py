@@ -19,6 +19,7 @@ from cama.engine.native.load import (
     check_whole,
     open_file,
     open_tokenizer,
+    read_config,
 )
 from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import Encoder, OfPositions, Step
@@ -102,7 +103,7 @@ class NativeEncoder(EmbedOnly):
         check_whole(file)
         self._file = file
         self._weights = MappedWeights(file)
-        model = bind(file, self._weights, load)
+        model = bind(file, self._weights, read_config(file, load))
         assert isinstance(model, Encoder)
         self._model = model
         c = model.config

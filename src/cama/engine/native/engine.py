@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from cama.engine.cells import Cells
 from cama.engine.checkpoints import Checkpoints
 from cama.engine.native import state
 from cama.engine.native.adapters import StackedAdapters
+from cama.engine.native.devices import Devices
 from cama.engine.native.embedder import Embedder
 from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
-from cama.engine.native.kvcache.layout import state_bytes
+from cama.engine.native.kvcache.layout import Layout, layer_bytes, state_bytes
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
 from cama.engine.native.load import (
@@ -27,15 +29,18 @@ from cama.engine.native.load import (
     check_whole,
     open_file,
     open_tokenizer,
+    read_config,
+    sizes,
 )
 from cama.engine.native.model_file import ModelFile
-from cama.engine.native.nn import Decoder, Encoder
+from cama.engine.native.nn import Decoder, DecoderConfig, EncoderConfig
 from cama.engine.native.parts import equal_parts
 from cama.engine.plan_check import check_plan, check_sequence
 from cama.engine.pooling import check_texts
 from cama.engine.threads import default_threads
 from cama.ggml.abort import AbortFlag
-from cama.ggml.backend import Backend, Scheduler
+from cama.ggml.backend import Scheduler
+from cama.gguf import GGMLType
 
 N_SEQ_MAX = 256
 
@@ -46,19 +51,24 @@ class NativeEngine:
     def __init__(self, file: ModelFile, load: LoadOptions, reason: str) -> None:
         check_whole(file)
         self._file = file
-        self._weights = MappedWeights(file)
-        model = bind(file, self._weights, load)
-        if isinstance(model, Encoder):
+        c = read_config(file, load)
+        if not isinstance(c, DecoderConfig) or isinstance(c, EncoderConfig):
             raise UnsupportedModel("the model embeds text, it does not continue it")
-        self.model: Decoder = model
-        c = self.model.config
+        own = [c.layer(i) for i in range(c.n_layer)]
+        layouts = [layer.layout for layer in own]
+        self._load = load = replace(load, cache_type=cache_type_for(own, load))
         n_threads = load.n_threads or default_threads()
         n_cells = load.cells_for(c.n_ctx_train)
-        n_state_bytes = state_bytes(model.layouts)
+        n_state_bytes = state_bytes(layouts)
         self._keeps_states = n_state_bytes > 0
         n_spare = spare_states(n_state_bytes)
         n_idle = n_spare // 2
         n_seq_max = max(1, load.n_parallel) + n_idle if self._keeps_states else N_SEQ_MAX
+        n_slots = n_seq_max + n_spare - n_idle
+        self._abort = AbortFlag()
+        kind = GGMLType[load.cache_type.upper()]
+        kept = [layer_bytes(layout, kind, n_cells, n_slots) for layout in layouts]
+        self._devices = _fill_devices(file, kept, load, n_threads, self._abort)
         self.info = EngineInfo(
             engine="native",
             reason=reason,
@@ -71,27 +81,51 @@ class NativeEngine:
             n_vocab=c.n_vocab,
             n_embd=c.n_embd,
             n_threads=n_threads,
+            devices=self._devices.names,
             can_cut=not self._keeps_states,
         )
-        self._load = load = replace(load, cache_type=cache_type_for(model, load))
         self._embedder: Embedder | None = None
         self._cells = Cells(n_cells)
         self._checkpoints = Checkpoints(self._cells, n_spare - n_idle)
-        n_slots = n_seq_max + n_spare - n_idle
-        self._storage = KVStorage(self.model.layouts, n_cells, load.cache_type, n_slots)
+        self._build(c, layouts, load, n_slots)
         cell_bytes = self._storage.cell_bytes
         self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{cell_bytes}:{load.cache_type}"
-        self._abort = AbortFlag()
-        self._backend = Backend(n_threads, self._abort)
-        self._scheduler = Scheduler([self._backend], max_nodes(self.model))
-        self._adapters = StackedAdapters(file, self.model, on_change=self._forget)
-        self._graphs = Graphs(self.model, self._storage, self._scheduler, adapters=self._adapters)
-        n_outputs = min(self.info.n_batch, max(1, load.n_parallel))
-        n_seqs = 1 if self._keeps_states else 0
-        self._graphs.reserve(Shape(self.info.n_batch, n_cells, n_outputs, n_seqs))
         self.tokenizer = open_tokenizer(file)
         self.compute_seconds = 0.0
         self._closed = False
+
+    def _build(
+        self, c: DecoderConfig, layouts: Sequence[Layout], load: LoadOptions, n_slots: int
+    ) -> None:
+        """Bind the weights, and allocate all memory there will be; nothing stays when it fails."""
+        with ExitStack() as opened:
+            opened.callback(self._devices.close)
+            self._weights = MappedWeights(self._file, self._devices.of_tensor)
+            opened.callback(self._weights.close)
+            model = bind(self._file, self._weights, c)
+            assert isinstance(model, Decoder)
+            self.model = model
+            self._weights.upload()
+            self._storage = KVStorage(
+                layouts, self.info.n_cells, load.cache_type, n_slots, self._devices.of_layer
+            )
+            opened.callback(self._storage.close)
+            self._scheduler = Scheduler(self._devices.backends, max_nodes(model))
+            opened.callback(self._scheduler.close)
+            self._adapters = StackedAdapters(self._file, model, on_change=self._forget)
+            opened.callback(self._adapters.close)
+            self._graphs = Graphs(
+                model,
+                self._storage,
+                self._scheduler,
+                adapters=self._adapters,
+                devices=self._devices if len(self._devices.backends) > 1 else None,
+            )
+            opened.callback(self._graphs.close)
+            n_batch, n_cells = self.info.n_batch, self.info.n_cells
+            n_outputs = min(n_batch, max(1, load.n_parallel))
+            self._graphs.reserve(Shape(n_batch, n_cells, n_outputs, int(self._keeps_states)))
+            self._opened = opened.pop_all()
 
     @classmethod
     def open(
@@ -239,7 +273,7 @@ class NativeEngine:
         check_texts(texts, self.info)
         if self._embedder is None:  # few models that generate are also asked to embed
             kept = self._load.for_texts().cache_type
-            self._embedder = Embedder(self.model, self._backend, self.info, kept)
+            self._embedder = Embedder(self.model, self._devices.backends, self.info, kept)
         self._abort.clear()
         return self._embedder.embed(texts)
 
@@ -254,11 +288,15 @@ class NativeEngine:
         self._closed = True
         if self._embedder is not None:
             self._embedder.close()
-        self._graphs.close()
-        self._adapters.close()
-        self._scheduler.close()
-        self._backend.close()
-        self._storage.close()
-        self._weights.close()
+        self._opened.close()
         self.tokenizer.close()
         self._file.close()
+
+
+def _fill_devices(
+    file: ModelFile, kept: Sequence[int], load: LoadOptions, n_threads: int, abort: AbortFlag
+) -> Devices:
+    """Devices with what has room of the layers' weights and of ``kept``, their cells' bytes."""
+    weights, output = sizes(file, len(kept))
+    layers = [own + cells for own, cells in zip(weights, kept, strict=True)]
+    return Devices.filled(layers, output, load, n_threads, abort)

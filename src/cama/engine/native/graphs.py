@@ -10,6 +10,7 @@ from cama.core.generation import Adapters
 from cama.engine.base import Plan, SeqId
 from cama.engine.cells import Ids
 from cama.engine.native.adapters import Stack, StackedAdapters
+from cama.engine.native.devices import Devices
 from cama.engine.native.inputs import Derived, MaskInput
 from cama.engine.native.kvcache.hadamard import key_order
 from cama.engine.native.kvcache.mask import Rows
@@ -53,8 +54,10 @@ class StepGraph:
         shape: Shape,
         max_nodes: int,
         adapters: StackedAdapters | None = None,
+        devices: Devices | None = None,
     ) -> None:
         self.shape = shape
+        self._devices = devices
         self.graph = Graph(max_nodes)
         i32 = _abi.GGML_TYPE_I32
         make = self.graph.input
@@ -74,7 +77,8 @@ class StepGraph:
         self._sequences = make(i32, shape.n_seqs, name="sequences")
         masks = {mask.window: mask.tensor for mask in self._masks}
         caches = storage.layers(self._cells, masks, shape.n_kv, self._sequences)
-        step = Step(self._tokens, self._positions, self._outputs, caches, self._derive)
+        inputs = (self._tokens, self._positions, self._outputs)
+        step = Step(*inputs, caches, self._derive, self._enter)
         self._result = self.graph.output(forward(step))
         self._ends: list[tuple[int, int, Adapters]] = []
 
@@ -83,6 +87,11 @@ class StepGraph:
         if of_positions not in self._derived:
             self._derived[of_positions] = Derived(self.graph, of_positions, self.shape.n_tokens)
         return self._derived[of_positions].tensor
+
+    def _enter(self, layer: int | None) -> None:
+        """Compute the layer where its weights are."""
+        device = self._devices.of_layer(layer) if self._devices else None
+        self.graph.device = device.address if device else 0
 
     def bind(self) -> None:
         """Take the addresses that the scheduler has just given to inputs and result."""
@@ -96,8 +105,19 @@ class StepGraph:
         self._cells_view = self._cell_ids.data
         for mask in self._masks:
             mask.bind()
-        rows = self._result.numpy().reshape(n_outputs, self._result.shape[0])
-        self.rows: NDArray[np.float32] = rows.view(np.float32)
+        self._is_near = self._result.is_host
+        shape = n_outputs, self._result.shape[0]
+        if self._is_near:
+            self._rows = self._result.numpy().reshape(shape).view(np.float32)
+        else:
+            self._rows = np.empty(shape, np.float32)
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """The result of the last run: valid until the next."""
+        if not self._is_near:
+            self._rows[:] = self._result.read(0, len(self._rows)).view(np.float32)
+        return self._rows
 
     def forget(self) -> None:
         """The cache has changed in another way than by this graph: the mask is out of date."""
@@ -183,8 +203,10 @@ class Graphs:
         scheduler: Scheduler,
         forward: Forward | None = None,
         adapters: StackedAdapters | None = None,
+        devices: Devices | None = None,
     ) -> None:
         self._model = model
+        self._devices = devices
         self._adapters = adapters
         self._forward: Forward = model if forward is None else forward
         self._storage = storage
@@ -251,7 +273,12 @@ class Graphs:
 
     def _build(self, shape: Shape) -> StepGraph:
         return StepGraph(
-            self._forward, self._storage, shape, max_nodes(self._model), self._adapters
+            self._forward,
+            self._storage,
+            shape,
+            max_nodes(self._model),
+            self._adapters,
+            self._devices,
         )
 
     def close(self) -> None:

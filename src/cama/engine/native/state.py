@@ -2,6 +2,8 @@
 
 import json
 import struct
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from cama.core.errors import EngineError
 from cama.engine.native.kvcache.mask import as_slice
 from cama.engine.native.kvcache.storage import KVStorage
+from cama.ggml.tensor import Tensor
 
 _MAGIC = b"CAMAKV1\0"
 _HEAD = struct.Struct("<8sI")
@@ -17,9 +20,8 @@ _HEAD = struct.Struct("<8sI")
 def pack(identity: str, storage: KVStorage, cells: NDArray[np.int32], slot: int) -> bytes:
     """Header, then for each layer the keys and values of ``cells`` in order, then the states."""
     header = json.dumps({"identity": identity, "length": len(cells)}).encode()
-    rows = as_slice(cells) if len(cells) else cells  # neighbours are copied once only
-    data = [np.ascontiguousarray(storage.rows(pool)[rows]).data for pool in storage.pools]
-    states = [storage.rows(pool)[slot].data for pool in storage.state_pools]
+    data = [_gather(pool, cells).data for pool in storage.pools]
+    states = [pool.read(slot, 1).data for pool in storage.state_pools]
     return b"".join([_HEAD.pack(_MAGIC, len(header)), header, *data, *states])
 
 
@@ -45,13 +47,35 @@ def _n_bytes(storage: KVStorage, length: int) -> int:
 def unpack(storage: KVStorage, data: bytes, cells: NDArray[np.int64], slot: int) -> None:
     """Write the rows of ``data`` into ``cells``, and its states into ``slot``."""
     offset = len(data) - _n_bytes(storage, len(cells))
-    where = as_slice(cells) if len(cells) else cells
     for pool in storage.pools:
-        rows = storage.rows(pool)
-        n_bytes = len(cells) * rows.shape[1]
-        rows[where] = np.frombuffer(data, np.uint8, n_bytes, offset).reshape(len(cells), -1)
+        n_bytes = len(cells) * pool.row_bytes
+        rows = np.frombuffer(data, np.uint8, n_bytes, offset).reshape(len(cells), -1)
+        _scatter(pool, cells, rows)
         offset += n_bytes
     for pool in storage.state_pools:
-        states = storage.rows(pool)
-        states[slot] = np.frombuffer(data, np.uint8, states.shape[1], offset)
-        offset += states.shape[1]
+        pool.write(slot, np.frombuffer(data, np.uint8, pool.row_bytes, offset))
+        offset += pool.row_bytes
+
+
+def _gather(pool: Tensor, cells: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
+    """Rows of a pool; neighbours are copied once only."""
+    if pool.is_host:
+        return np.ascontiguousarray(pool.rows()[as_slice(cells) if len(cells) else cells])
+    return np.concatenate([pool.read(first, n) for first, n in _runs(cells)] or [pool.read(0, 0)])
+
+
+def _scatter(pool: Tensor, cells: NDArray[np.integer[Any]], rows: NDArray[np.uint8]) -> None:
+    if pool.is_host:
+        pool.rows()[as_slice(cells) if len(cells) else cells] = rows
+        return
+    done = 0
+    for first, n in _runs(cells):
+        pool.write(first, rows[done : done + n])
+        done += n
+
+
+def _runs(cells: NDArray[np.integer[Any]]) -> Iterator[tuple[int, int]]:
+    """Neighbouring cells: the first, and how many."""
+    ends = np.flatnonzero(np.diff(cells) != 1) + 1
+    for run in np.split(cells, ends) if len(cells) else ():
+        yield int(run[0]), len(run)

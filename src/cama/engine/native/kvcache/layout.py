@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from cama.gguf import GGMLType
+
 
 class Window(NamedTuple):
     """A token sees fewer than all earlier ones.
@@ -40,6 +42,16 @@ class StateLayout(NamedTuple):
     """Float32 elements of each running state that a layer keeps of a sequence."""
 
     widths: tuple[int, ...]
+
+
+def layer_bytes(layout: "Layout", kind: GGMLType, n_cells: int, n_slots: int) -> int:
+    """Bytes of what a layer keeps: cells of type ``kind``, or running states in slots."""
+    if isinstance(layout, StateLayout):
+        return state_bytes([layout]) * n_slots
+    if layout is None or layout.owner is not None:
+        return 0
+    widths = [width for width in (layout.k_width, layout.v_width) if width]
+    return n_cells * sum(kind.n_bytes((width,)) for width in widths)
 
 
 Layout = CacheLayout | StateLayout | None

@@ -1,11 +1,8 @@
 """One pool of KV cells per layer, shared by all sequences."""
 
-import mmap
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cama.core.load import CacheType
 from cama.engine.native.kvcache.hadamard import Turns, key_order, value_order
@@ -16,9 +13,10 @@ from cama.engine.native.kvcache.layout import (
     Window,
     state_bytes,
 )
+from cama.engine.native.kvcache.memory import Memory
 from cama.engine.native.kvcache.state import LayerState
 from cama.ggml import _abi, ops
-from cama.ggml.backend import Buffer
+from cama.ggml.backend import Backend
 from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor, row_bytes
 
@@ -28,6 +26,8 @@ _TYPES: dict[CacheType, int] = {
     "q8_0": _abi.GGML_TYPE_Q8_0,
     "q4_0": _abi.GGML_TYPE_Q4_0,
 }
+
+OfLayer = Callable[[int], Backend | None]
 
 Masks = Mapping[Window | None, Tensor]
 """[n_kv, n_tokens] for each kind of window."""
@@ -159,9 +159,17 @@ class KVStorage:
     """
 
     def __init__(
-        self, layouts: Sequence[Layout], n_cells: int, cache_type: CacheType, n_slots: int
+        self,
+        layouts: Sequence[Layout],
+        n_cells: int,
+        cache_type: CacheType,
+        n_slots: int,
+        devices: OfLayer = lambda layer: None,
     ) -> None:
-        """``n_slots`` running states of sequences can be kept, where layers have such."""
+        """``n_slots`` running states of sequences can be kept, where layers have such.
+
+        ``devices`` tells which device keeps a layer's cells and states; None is the host.
+        """
         self.n_cells = n_cells
         self._layouts = layouts
         self._context = Context(3 * len(layouts))
@@ -182,14 +190,12 @@ class KVStorage:
             self.keys[i] = self._context.new(kind, (layout.k_width, n_cells), f"cache_k_l{i}")
             if layout.v_width:
                 self.values[i] = self._context.new(kind, (layout.v_width, n_cells), f"cache_v_l{i}")
-        n_bytes = n_cells * self.cell_bytes + n_slots * self.state_bytes
-        self._memory = _anonymous(n_bytes)
         self.turns = Turns() if cache_type in ("q8_0", "q4_0") else None
-        pointer = self._address = int(np.frombuffer(self._memory, np.uint8).ctypes.data)
-        self._buffer = Buffer.over(pointer, n_bytes)
-        for pool in (*self.state_pools, *self.pools):
-            self._buffer.place(pool, pointer)
-            pointer += pool.shape[1] * row_bytes(pool.type, pool.shape[0])
+        by_device: dict[Backend | None, list[Tensor]] = {}
+        for i in range(len(layouts)):
+            pools = [*self.states.get(i, ()), *self._of_layer(i)]
+            by_device.setdefault(devices(i), []).extend(pools)
+        self._memories = [Memory(pools, device) for device, pools in by_device.items() if pools]
 
     @property
     def windows(self) -> list[Window | None]:
@@ -211,6 +217,9 @@ class KVStorage:
             else:
                 layers.append(None if layout is None else LayerState(self.states[i], slots))
         return layers
+
+    def _of_layer(self, index: int) -> list[Tensor]:
+        return [pools[index] for pools in (self.keys, self.values) if index in pools]
 
     @property
     def pools(self) -> list[Tensor]:
@@ -235,30 +244,15 @@ class KVStorage:
     def clear_state(self, slot: int) -> None:
         """What a sequence begins with."""
         for pool in self.state_pools:
-            self.rows(pool)[slot] = 0
+            pool.write(slot, np.zeros((1, pool.row_bytes), np.uint8))
 
     def copy_state(self, source: int, target: int) -> None:
         for pool in self.state_pools:
-            states = self.rows(pool)
-            states[target] = states[source]
-
-    def rows(self, pool: Tensor) -> NDArray[np.uint8]:
-        """The bytes of each cell or state of a pool: [n, bytes of one]."""
-        n_bytes = row_bytes(pool.type, pool.shape[0])
-        start = pool.struct.data - self._address
-        data = np.frombuffer(self._memory, np.uint8, pool.shape[1] * n_bytes, start)
-        return data.reshape(pool.shape[1], n_bytes)
+            pool.write(target, pool.read(source, 1))
 
     def close(self) -> None:
         if self.turns is not None:
             self.turns.close()
-        self._buffer.close()
+        for memory in self._memories:
+            memory.close()
         self._context.close()
-        self._memory.close()
-
-
-def _anonymous(n_bytes: int) -> mmap.mmap:
-    """Zeroed memory of this process alone."""
-    if sys.platform == "win32":
-        return mmap.mmap(-1, n_bytes)
-    return mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

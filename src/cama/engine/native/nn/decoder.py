@@ -114,9 +114,11 @@ class Decoder(Module):
         positions = self.positions(step)
         last = self.layers[-1]
         for c, cache in zip(self.layers, step.caches, strict=True):
+            step.enter(c.index)
             yield Place(
                 step, cache, self.rotation(c, positions), c is last and not self.chooses_rows_last
             )
+        step.enter(None)
 
     def positions(self, step: Step) -> Tensor:
         """What rotations go by."""

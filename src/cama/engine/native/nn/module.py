@@ -26,6 +26,10 @@ class Weights(Protocol):
     def has(self, name: str) -> bool:
         """Whether there is a tensor of that name, which stays untaken."""
 
+    @property
+    def shared(self) -> "Weights":
+        """Where a leaf takes the tensors that it shares with another leaf."""
+
 
 def require(weights: Weights, name: str) -> Tensor:
     """The tensor of that name; raises InvalidModelFile when the file has none."""
@@ -107,7 +111,7 @@ def _field(
         ]
     fallback = getattr(owner, name, None)
     if isinstance(fallback, Tied) and _find(hint, weights, prefix, name) is None:
-        name = fallback.name
+        return _build(hint, weights.shared, config, prefix, fallback.name)
     return _build(hint, weights, config, prefix, name)
 
 

@@ -22,7 +22,8 @@ class Step:
 
     ``tokens`` and ``positions`` int32 [n_tokens]; ``outputs`` int32 [n_outputs], the rows whose
     logits are wanted; one cache or state per layer. ``derive`` makes an input that is a function
-    of the positions.
+    of the positions. ``enter`` tells which layer is computed from now on; None is what follows
+    the last one.
     """
 
     tokens: Tensor
@@ -30,6 +31,7 @@ class Step:
     outputs: Tensor
     caches: Sequence[LayerCache | LayerState | None]
     derive: Callable[[OfPositions], Tensor]
+    enter: Callable[[int | None], None] = lambda layer: None
 
     def wanted(self, x: Tensor) -> Tensor:
         """The rows of x [n, n_tokens] whose logits are wanted."""
