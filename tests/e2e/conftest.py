@@ -14,6 +14,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.e2e.speaker import Speaker, speaking
+
 START_SECONDS = 60
 COMMAND = [sys.executable, "-m", "cama"]
 
@@ -130,3 +132,10 @@ class Known:
 IMPORT = Known("How do I import a GGUF file?", "FROM ./model.gguf")
 LOADED = Known("Which models are running right now?", "cama ps")
 PORT = Known("How do I change the port?", "CAMA_HOST=127.0.0.1:8080")
+
+
+@pytest.fixture(scope="module")
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Speaker]:
+    """One for the tests of a module."""
+    with speaking(tmp_path_factory.mktemp("speaker")) as found:
+        yield found

@@ -1,8 +1,13 @@
 """The official Ollama client talks to the server and notices nothing."""
 
+import base64
+import json
+import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import ollama
+import pydantic
 import pytest
 
 from tests.e2e.conftest import IMPORT, LOADED, PORT, World
@@ -110,3 +115,111 @@ def test_same_seed_gives_the_same_answer(client: ollama.Client, endless: str) ->
     other = client.generate(endless, "Tell me", options=options | {"seed": 8}).response
     assert len(texts) == 1
     assert other not in texts
+
+
+def test_client_goes_on_from_the_context_of_an_answer(client: ollama.Client) -> None:
+    first = client.generate(MODEL, LOADED.question)
+    second = client.generate(MODEL, PORT.question, context=first.context)
+    assert second.response
+    assert (second.prompt_eval_count or 0) > len(first.context or ())
+
+
+def test_client_sends_a_raw_prompt_and_stops_where_it_says(client: ollama.Client) -> None:
+    raw = client.generate(MODEL, "cama", raw=True, options=OPTIONS)
+    assert raw.context is None
+    assert (raw.prompt_eval_count or 0) < 4
+    whole = client.generate(MODEL, IMPORT.question, options={"temperature": 0}).response or ""
+    stop = whole[10:14]
+    cut = client.generate(MODEL, IMPORT.question, options={"temperature": 0, "stop": [stop]})
+    assert cut.response == whole[: whole.index(stop)]
+
+
+class Cat(pydantic.BaseModel):
+    is_fed: bool
+
+
+def test_client_gets_an_answer_of_a_schema(client: ollama.Client, endless: str) -> None:
+    answer = client.chat(
+        endless, [{"role": "user", "content": "x"}], format=Cat.model_json_schema()
+    )
+    Cat.model_validate_json(answer.message.content or "")
+    form = client.generate(endless, "x", format="json", options={"num_predict": 200})
+    if form.done_reason == "stop":
+        assert isinstance(json.loads(form.response or ""), dict)
+
+
+def test_client_gets_log_probabilities(client: ollama.Client) -> None:
+    answer = client.chat(
+        MODEL, [{"role": "user", "content": IMPORT.question}], logprobs=True, top_logprobs=2,
+        options=OPTIONS,
+    )  # fmt: skip
+    logprobs = answer.logprobs or ()
+    assert len(logprobs) == answer.eval_count
+    assert "".join(one.token for one in logprobs) == answer.message.content
+    assert all(len(one.top_logprobs or ()) == 2 for one in logprobs)
+
+
+def test_client_gets_vectors(client: ollama.Client) -> None:
+    texts = ["one text", "another one"]
+    vectors = client.embed(MODEL, texts).embeddings
+    assert [len(vector) for vector in vectors] == [512] * 2
+    short = client.embed(MODEL, texts[0], dimensions=16).embeddings[0]
+    assert math.hypot(*short) == pytest.approx(1, abs=1e-4)
+    plain = client.embeddings(MODEL, texts[0]).embedding
+    length = math.hypot(*plain)
+    assert [number / length for number in plain] == pytest.approx(vectors[0], abs=1e-4)
+    with pytest.raises(ollama.ResponseError, match="exceeds the context length") as caught:
+        client.embed(MODEL, "word " * 5000, truncate=False)
+    assert caught.value.status_code == 400
+
+
+def test_client_makes_models(client: ollama.Client, endless: str) -> None:
+    digest = client.create_blob(Path(endless))
+    made = list(
+        client.create(
+            "tiny", files={"tiny.gguf": digest}, template="{{ .Prompt }}", system="Be brief.",
+            parameters={"num_predict": 2, "stop": ["x"]}, license="MIT", stream=True,
+            messages=[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}],
+        )
+    )  # fmt: skip
+    assert made[-1].status == "success"
+    assert client.create("heir", from_="tiny", system="Be long.").status == "success"
+    shown = client.show("heir")
+    assert shown.template == "{{ .Prompt }}"
+    assert "num_predict" in (shown.parameters or "")
+    assert shown.license == "MIT"
+    assert "Be long." in (shown.modelfile or "")
+    assert client.generate("heir", "Hello").eval_count in (1, 2)
+    client.delete("tiny")
+    assert client.generate("heir", "Hello").done
+    client.delete("heir")
+
+
+def _shout(text: str) -> str:
+    return text.upper()
+
+
+def test_client_is_told_what_a_model_cannot(client: ollama.Client) -> None:
+    messages = [{"role": "user", "content": "x"}]
+    with pytest.raises(ollama.ResponseError, match="does not support thinking"):
+        client.chat(MODEL, messages, think=True)
+    assert client.chat(MODEL, messages, think=False, options=OPTIONS).message.thinking is None
+    with pytest.raises(ollama.ResponseError, match="does not support tools"):
+        client.chat(MODEL, messages, tools=[_shout])
+    with pytest.raises(ollama.ResponseError, match="does not support insert"):
+        client.generate(MODEL, "x", suffix="y")
+    image = base64.b64encode(b"no picture").decode()
+    with pytest.raises(ollama.ResponseError):
+        client.generate(MODEL, "x", images=[image], options=OPTIONS)
+    with pytest.raises(ollama.ResponseError, match="must be of type integer"):
+        client.generate(MODEL, "x", options={"top_k": "many"})
+
+
+async def test_asynchronous_client_streams(server: World) -> None:
+    client = ollama.AsyncClient(server.url, trust_env=False)
+    messages = [{"role": "user", "content": IMPORT.question}]
+    text = ""
+    async for part in await client.chat(MODEL, messages, stream=True):
+        text += part.message.content or ""
+    assert IMPORT.key in text
+    assert [model.model for model in (await client.list()).models] == ["guide:latest"]
