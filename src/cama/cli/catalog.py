@@ -27,6 +27,10 @@ COMMANDS = {
         ),
     ),
     "create": Entry("create", "Create a model from a Modelfile", _CLIENT),
+    "imatrix": Entry(
+        "imatrix", "Measure what matters in a model, for quantizing",
+        ("CAMA_MODELS", "CAMA_NUM_THREADS"),
+    ),
     "quantize": Entry(
         "quantize", "Quantize a GGUF file or a model", ("CAMA_MODELS", "CAMA_NUM_THREADS")
     ),

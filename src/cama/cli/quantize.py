@@ -1,14 +1,13 @@
 """``cama quantize``: a GGUF file in another type, made by llama.cpp's quantizer."""
 
-import os
-import secrets
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cama.cli.outfile import making
 from cama.cli.progress import progress
-from cama.core.errors import InvalidOption
+from cama.cli.reference import model_reference
 from cama.core.settings import Settings
 
 
@@ -29,46 +28,22 @@ def command(
     ] = False,
 ) -> None:
     from cama.modelfile.weights import file_type
-    from cama.store.files import storing
+    from cama.runner.jobs import Jobs
     from cama.store.store import Store
 
     settings = Settings.load()
     number = file_type(kind)
-    model = Store.of(settings).get(source)
-    out = Path(target)
-    if out.is_dir():
-        raise InvalidOption(f"{target} is a folder, not a file")
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(8)}.tmp")
-    request = {
-        "source": str(model.path.absolute()),
-        "target": str(temporary.absolute()),
-        "type": number,
-        "label": f"quantizing {source} to {kind}",
-        "is_pure": pure,
-        "may_requantize": allow_requantize,
-        "n_threads": settings.num_threads,
-    }
-    if imatrix:
-        request |= {"imatrix": str(Path(imatrix).absolute()), "imatrix_name": imatrix}
-    with storing(out.parent):
-        try:
-            _run(request, settings.num_threads)
-            _keep(temporary, out)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def _run(request: dict[str, object], n_threads: int) -> None:
-    from cama.runner.jobs import Jobs
-
-    with progress() as shown:
-        Jobs(shown.advance, n_threads).run("cama.runner.quantize", request)
-
-
-def _keep(temporary: Path, out: Path) -> None:
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(out)
+    model = Store.of(settings).get(model_reference(source))
+    with progress() as shown, making(target) as temporary:
+        request = {
+            "source": str(model.path.absolute()),
+            "target": str(temporary),
+            "type": number,
+            "label": f"quantizing {source} to {kind}",
+            "is_pure": pure,
+            "may_requantize": allow_requantize,
+            "n_threads": settings.num_threads,
+        }
+        if imatrix:
+            request |= {"imatrix": str(Path(imatrix).absolute()), "imatrix_name": imatrix}
+        Jobs(shown.advance, settings.num_threads).run("cama.runner.quantize", request)

@@ -7,14 +7,15 @@ its columns (and for each expert), and how many rows those are sums of.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cama.core.errors import InvalidModelFile
 from cama.ggml.quantizer import Importance
-from cama.gguf import U32, Array, GGMLType, GGUFFile, TensorSource, ValueType, Writable, write_gguf
+from cama.gguf import U32, Array, GGMLType, GGUFFile, TensorSource, ValueType, Writable
+from cama.gguf.writer import write_stream
 
 _SUMS: Final = ".in_sum2"
 _COUNTS: Final = ".counts"
@@ -47,15 +48,15 @@ class ImportanceFile:
     chunk_count: int = 0
     chunk_size: int = field(default=512)
 
-    def write(self, path: Path) -> None:
-        """Raises StoreError."""
+    def write(self, out: BinaryIO) -> None:
+        """To a file that the caller makes. Raises OSError."""
         metadata: dict[str, Writable] = {
             "general.type": "imatrix",
             _DATASETS: Array(ValueType.STRING, list(self.datasets)),
             _CHUNK_COUNT: U32(self.chunk_count),
             _CHUNK_SIZE: U32(self.chunk_size),
         }
-        write_gguf(path, metadata, [t for name in sorted(self.sums) for t in self._tensors(name)])
+        write_stream(out, metadata, [t for name in sorted(self.sums) for t in self._tensors(name)])
 
     def _tensors(self, name: str) -> tuple[TensorSource, TensorSource]:
         sums = self.sums[name]
