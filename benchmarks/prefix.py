@@ -1,6 +1,7 @@
 """Clients that share a system prompt: one prefix cache for all against one slot for each.
 
     python -m benchmarks.prefix MODEL.gguf [--clients 8] [--turns 4] [--system 1500] [--rounds 3]
+    python -m benchmarks.prefix MODEL.gguf --restart [--prompt 2000] [--rounds 3]
 
 Every client talks for some turns, and asks again as soon as it is answered. On one side is the
 native engine with one cache for all; on the other libllama as servers with slots use it: a client
@@ -8,11 +9,17 @@ has a sequence of its own, which remembers its conversation and no other. The lo
 the numbers of tokens are the same, and the sides take turns. The first side must compute each
 different token once, up to a chunk for each request, or the run fails. A ratio above 1 means that
 it is faster.
+
+With ``--restart`` a prompt is asked of a runner process, and again of the next one: what the first
+has read comes back from disk. The ratio is the time to the first token there, as a share of what it
+was when nothing was saved. Both have answered a few words before, which brings the weights in.
 """
 
 import argparse
+import asyncio
 import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -24,12 +31,14 @@ import numpy as np
 from benchmarks.engine import start_as_runner, tokens
 from cama.core.errors import CamaError
 from cama.core.generation import Chunk, Event, Finish, Generation, Sampling
-from cama.core.load import LoadOptions
+from cama.core.load import LoadOptions, PrefixFolder
+from cama.core.model import ModelSpec
 from cama.engine.base import Engine
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.loop import Loop
 from cama.engine.native.engine import NativeEngine
 from cama.engine.radix import Key, RadixTree
+from cama.runner.handle import Runner, start_runner
 
 QUESTION = 60
 ANSWER = 24
@@ -159,6 +168,50 @@ def measure(path: Path, talk: Talk, rounds: int) -> dict[str, float]:
     }
 
 
+async def first_token(runner: Runner, prompt: tuple[int, ...]) -> tuple[float, Finish]:
+    """Seconds until the first token of an answer, and how that ended."""
+    generation = Generation(prompt=prompt, sampling=Sampling(temperature=0), num_predict=1)
+    started = time.perf_counter()
+    found = float("inf")
+    async for event in runner.generate(generation):
+        found = min(found, time.perf_counter() - started)
+        if isinstance(event, Finish):
+            return found, event
+    raise SystemExit("an answer without an end")
+
+
+async def ask_twice(path: Path, n_prompt: int, seed: int) -> tuple[float, float]:
+    """Seconds to the first token of a prompt: cold, and in the next process."""
+    load = LoadOptions(n_ctx=n_prompt + 64, n_batch=BATCH)
+    spec = ModelSpec(name=path.stem, path=path, digest="", weights_bytes=0, load=load)
+    times = []
+    with tempfile.TemporaryDirectory() as folder:
+        prefixes = PrefixFolder(path=Path(folder), max_bytes=1 << 34, min_seconds=0)
+        for n_restored in (0, n_prompt - 1):
+            runner = await start_runner(spec, load_timeout=0, prefixes=prefixes)
+            try:
+                ids = tokens(n_prompt + 64 * (seed + 2), runner.info.n_vocab)
+                await first_token(runner, tuple(ids[: 8 + seed]))
+                seconds, finish = await first_token(runner, tuple(ids[-n_prompt:]))
+            finally:
+                await runner.close()
+            if finish.restored_tokens != n_restored:
+                raise SystemExit(f"{finish.restored_tokens} tokens restored, not {n_restored}")
+            times.append(seconds)
+    return times[0], times[1]
+
+
+def measure_restart(path: Path, n_prompt: int, rounds: int) -> dict[str, float]:
+    """Medians over ``rounds``, each with another prompt."""
+    pairs = [asyncio.run(ask_twice(path, n_prompt, seed)) for seed in range(rounds)]
+    return {
+        "prompt": n_prompt,
+        "cold_seconds": statistics.median(cold for cold, _ in pairs),
+        "restored_seconds": statistics.median(restored for _, restored in pairs),
+        "ratio": statistics.median(restored / cold for cold, restored in pairs),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("model", type=Path)
@@ -166,7 +219,13 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--system", type=int, default=1500, help="tokens of the system prompt")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--restart", action="store_true", help="measure what a restart costs")
+    parser.add_argument("--prompt", type=int, default=2000, help="tokens that are read again")
     arguments = parser.parse_args()
+    if arguments.restart:
+        found = measure_restart(arguments.model, arguments.prompt, arguments.rounds)
+        print(json.dumps({"model": arguments.model.stem, **found}))
+        return
     talk = Talk(arguments.clients, arguments.turns, arguments.system)
     start_as_runner("benchmarks.prefix", talk.load)
     row = {"model": arguments.model.stem, **asdict(talk)}
