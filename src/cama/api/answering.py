@@ -53,9 +53,10 @@ class Answering:
 
     def check(self, name: str, model: StoredModel) -> None:
         """Raise Unsupported for what the model, that the client calls ``name``, cannot do."""
-        if self.tools and not self.format.calls_tools:
+        listed = model.capabilities
+        if self.tools and not self.format.calls_tools and "tools" not in listed:
             raise Unsupported(f"{full_name(model.name)} does not support tools")
-        if self.think and not self.format.thinks:
+        if self.think and not self.format.thinks and "thinking" not in listed:
             raise Unsupported(f'"{name}" does not support thinking{_advice(model)}')
 
     @property

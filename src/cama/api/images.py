@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from cama.api.names import full_name
-from cama.core.errors import InvalidRequest, Unsupported
-from cama.store.facts import Facts
+from cama.core.errors import CamaError, InvalidRequest, Unsupported
+from cama.store.facts import Facts, read_facts
 from cama.store.models import StoredModel
 from cama.wire.requests import Message
 
@@ -17,7 +18,19 @@ TOKENS_PER_IMAGE = 768
 
 def sees(model: StoredModel, facts: Facts) -> bool:
     """Whether a model takes images: it has a projector, inside of its file or beside it."""
-    return bool(model.projectors) or facts.sees
+    return bool(model.projectors) or facts.sees or "vision" in model.capabilities
+
+
+def hears(model: StoredModel, facts: Facts) -> bool:
+    """Whether a model takes sound; a projector that cannot be read says nothing of it."""
+    return facts.hears or any(map(_hears, model.projectors))
+
+
+def _hears(projector: Path) -> bool:
+    try:
+        return read_facts(projector).hears
+    except CamaError:
+        return False
 
 
 def check_images(model: StoredModel, facts: Facts, messages: Sequence[Message]) -> None:

@@ -4,13 +4,14 @@ import logging
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from cama.api.images import sees
+from cama.api.images import hears, sees
 from cama.api.names import full_name
 from cama.api.problems import UnknownRenderer
 from cama.core.errors import InvalidTemplate, Unsupported
 from cama.runner.protocol import RunnerInfo
 from cama.store.facts import Facts
 from cama.store.models import StoredModel
+from cama.templates.answers.families import is_parser
 from cama.templates.answers.formats import AnswerFormat
 from cama.templates.capabilities import Capabilities, Language, answers_of, capabilities
 from cama.templates.formats import FORMATS
@@ -21,6 +22,7 @@ from cama.templates.renderers.table import RENDERERS, BuiltIn, default_parser
 
 _log = logging.getLogger(__name__)
 
+_GPT_OSS, _HARMONY = ("gptoss", "gpt-oss"), ("<|start|>", "<|end|>")
 _DERIVED = frozenset(known.template for known in FORMATS.values())
 
 PLAIN = "{{ .Prompt }}"
@@ -63,6 +65,8 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
     """
     own, inner = model.template or "", facts.chat_template
     renderer, parser = (str(model.config.get(key) or "") for key in ("renderer", "parser"))
+    if not (renderer or parser) and model.family in _GPT_OSS and all(m in own for m in _HARMONY):
+        parser = "harmony"
     go = Choice(language="go", source=own if own.strip() else None, parser=parser)
     if renderer in RENDERERS:
         parser = parser or default_parser(renderer)
@@ -80,6 +84,8 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
         return go
     if broken := _complaint(own):
         return _instead(jinja, f"its Go template, which is broken: {broken}")
+    if is_parser(parser):  # the two belong together
+        return go
     return _instead(jinja, "its Go template, which can do less") if _prefers(jinja, go) else go
 
 
@@ -138,15 +144,16 @@ def inserting_template(model: StoredModel, facts: Facts, own: str) -> OllamaTemp
 def capability_names(model: StoredModel, facts: Facts) -> list[str]:
     """What the model can do, in the words of the API."""
     if facts.pools:
-        return ["embedding"]
+        return list(dict.fromkeys(["embedding", *model.capabilities]))
     can = choose(model, facts).can
     named = {
         "completion": True,
         "vision": sees(model, facts),
-        "audio": facts.hears,
+        "audio": hears(model, facts),
         "tools": can.tools,
         "insert": can.insert,
         "thinking": can.thinking,
+        **dict.fromkeys(model.capabilities, True),
     }
     return [name for name, is_there in named.items() if is_there]
 

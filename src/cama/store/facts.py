@@ -97,7 +97,8 @@ def _read(parts: tuple[Path, ...], marks: tuple[tuple[int, int, int], ...]) -> F
             chat_template=template if isinstance(template, str) and template.strip() else None,
             pools=f"{prefix}.pooling_type" in gguf.metadata,
             sees=f"{prefix}.vision.block_count" in gguf.metadata,
-            hears=f"{prefix}.audio.block_count" in gguf.metadata,
+            hears=f"{prefix}.audio.block_count" in gguf.metadata
+            or gguf.get(f"{prefix}.has_audio_encoder") is True,
             shape=read_shape(gguf, tensors),
         )
 

@@ -52,6 +52,11 @@ class StoredModel:
     parts: tuple[Path, ...] = ()
     is_file: bool = False
 
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """Those that its configuration lists, whatever its files say."""
+        return _strings(self.config, "capabilities")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:

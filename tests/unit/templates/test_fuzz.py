@@ -21,17 +21,18 @@ _WORDS = re.compile(r"\{[{%#]-?|-?[}%#]\}|\w+|\s+|.", re.DOTALL)
 _JINJA = [
     "{% for a in messages %}", "{% endfor %}", "{% if messages %}", "{% endif %}", "{{ messages }}",
     "{% for a in range(99999999) %}", "{{ 'x' * 99999999 }}", "{{ messages|tojson * 9 }}",
-    "|join",    "{% set ns = namespace(a=messages) %}", "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
-    "loop.index0", "loop.previtem", ".items()", "[::-1]", "~", "10**99999", "-1", "None",
-       "{{ raise_exception('x') }}", "{{ ''.join([messages|string]*999) }}", "is mapping", "|length",
+    "{% set ns = namespace(a=messages) %}", "{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}",
+    "loop.index0", "loop.previtem", ".items()", "[::-1]", "~", "10**99999", "-1", "None", "|join",
+    "{{ raise_exception('x') }}", "{{ ''.join([messages|string]*999) }}", "is mapping", "|length",
     "{{ '%999999999d' % 1 }}", "{{ messages|map('string')|list }}", "{{ strftime_now('%Y') }}",
 ]  # fmt: skip
 _GO = [
     "{{ range .Messages }}", "{{ end }}", "{{ if .Tools }}", "{{ else }}", "{{ . }}", "{{ $ }}",
-    '{{ printf "%999999999d" 1 }}', "{{ range $i, $m := .Messages }}", "{{ break }}",
-    "{{ json . }}",    '{{ template "t" . }}', '{{ define "t" }}{{ template "t" . }}{{ end }}',
-    "{{ slice .System 1 }}",    "{{ index .Messages 99 }}", "{{ len . }}", "{{ with .System }}", "{{ $x := . }}", "eq", "and",
+    '{{ printf "%999999999d" 1 }}', "{{ range $i, $m := .Messages }}", "{{ break }}", "{{ len . }}",
+    '{{ template "t" . }}', '{{ define "t" }}{{ template "t" . }}{{ end }}', "{{ json . }}",
+    "{{ slice .System 1 }}", "{{ index .Messages 99 }}", "{{ with .System }}", "{{ $x := . }}",
     "{{ .Nobody.Knows }}", "{{ currentDate }}", "{{- ", " -}}", "0x7fffffffffffffff", "1e999",
+    "eq", "and",
 ]  # fmt: skip
 _CHATS: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": "Hi"}], "tools": None},
