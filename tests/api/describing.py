@@ -57,18 +57,24 @@ def _references(schema: Any) -> Iterator[str]:
 async def check_described(response: httpx.Response) -> None:
     """A hook of an HTTP client. Answers without a body, and of no route, are not looked at."""
     await response.aread()
-    request = response.request
-    operation = _operation(request.method, request.url.path)
-    if operation is None or not response.content or request.method == "HEAD":
+    if response.content:
+        request, kind = response.request, response.headers["content-type"]
+        check(request.method, request.url.path, response.status_code, kind, response.text)
+
+
+def check(method: str, path: str, status: int, content_type: str, text: str) -> None:
+    operation = _operation(method, path)
+    if operation is None or method == "HEAD":
         return
     responses = operation["responses"]
-    described = responses.get(str(response.status_code), responses["default"])
-    kind = response.headers["content-type"].partition(";")[0]
+    described = responses.get(str(status), responses["default"])
+    kind = content_type.partition(";")[0]
     validator = _validator(json.dumps(described["content"][kind]["schema"]))
-    for value in _values(kind, response.text):
+    for value in _values(kind, text):
         validator.validate(value)
 
 
+@cache
 def _operation(method: str, path: str) -> dict[str, Any] | None:
     for template, methods in DOCUMENT["paths"].items():
         pattern = re.sub(r"\\{\w+\\}", ".+", re.escape(template))

@@ -32,10 +32,11 @@ async def guarded(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_anybody_may_ask_whether_a_server_is_there(
-    guarded: httpx.AsyncClient, method: str
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json"])
+async def test_anybody_may_ask_whether_a_server_is_there_and_how_to_ask_it(
+    guarded: httpx.AsyncClient, method: str, path: str
 ) -> None:
-    assert (await guarded.request(method, "/")).status_code == 200
+    assert (await guarded.request(method, path)).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from cama.api.app import create_app
+from cama.api.described import ROUTES
 from cama.api.problems import INTERNAL
 from cama.api.streaming import Answer
 from cama.core.errors import InvalidRequest, RunnerCrashed
@@ -102,13 +103,32 @@ async def test_an_error_ends_the_lease(
     assert scheduler.n_active == 0
 
 
+TURNS = {"messages": [{"role": "user", "content": "Hi"}]}
+STREAMING: dict[str, dict[str, Any]] = {
+    "/api/generate": {"prompt": "Hi"},
+    "/api/chat": TURNS,
+    "/v1/chat/completions": TURNS,
+    "/v1/completions": {"prompt": "Hi"},
+    "/v1/responses": {"input": "Hi"},
+    "/v1/messages": TURNS | {"max_tokens": 100_000},
+}
+SEVERAL = {"/v1/chat/completions", "/v1/completions"}
+"""These can give several answers at once."""
+
+
+def test_every_route_that_streams_is_left() -> None:
+    told = {path for (_, path), about in ROUTES.items() if about.piece is not None}
+    assert told == STREAMING.keys() | {"/api/create"}
+
+
 @pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", STREAMING)
 async def test_a_client_that_leaves_cancels_its_answer(
-    app: Starlette, runner: FakeRunner, scheduler: FakeScheduler, stream: bool
+    app: Starlette, runner: FakeRunner, scheduler: FakeScheduler, path: str, stream: bool
 ) -> None:
     wire = Wire()
     runner.going.clear()
-    task = wire.post(app, "/api/generate", ask(stream=stream))
+    task = wire.post(app, path, {"model": "chatty", **STREAMING[path], "stream": stream})
     while not runner.generations:
         await asyncio.sleep(0)
     wire.hang_up()
@@ -118,17 +138,22 @@ async def test_a_client_that_leaves_cancels_its_answer(
     assert wire.sent == []
 
 
+@pytest.mark.parametrize("path", STREAMING)
 async def test_a_client_that_leaves_in_the_middle_cancels_its_answer(
-    app: Starlette, runner: FakeRunner, scheduler: FakeScheduler
+    app: Starlette, runner: FakeRunner, scheduler: FakeScheduler, path: str
 ) -> None:
     wire = Wire()
     runner.script = [HI] * 100_000
-    task = wire.post(app, "/api/generate", ask())
+    n = 3 if path in SEVERAL else 1
+    several = {"n": n} if path in SEVERAL else {}
+    task = wire.post(app, path, {"model": "chatty", **STREAMING[path], "stream": True, **several})
     await wire.sent_something.wait()
+    while len(runner.generations) < n:
+        await asyncio.sleep(0)
     wire.hang_up()
     await task
     assert len(wire.sent) < 1000
-    assert runner.n_ended == 1
+    assert runner.n_ended == n
     assert scheduler.n_active == 0
 
 
