@@ -33,6 +33,7 @@ class World:
     home: Path
     port: int
     engine: str = "auto"
+    variables: tuple[tuple[str, str], ...] = ()
 
     @property
     def url(self) -> str:
@@ -46,6 +47,7 @@ class World:
             "CAMA_HOST": f"127.0.0.1:{self.port}",
             "CAMA_NUM_THREADS": "2",
             "CAMA_ENGINE": self.engine,
+            **dict(self.variables),
         }
 
     def cama(self, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,17 +13,6 @@ import pytest
 from tests.e2e.conftest import IMPORT, World, free_port, serving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
-
-
-@dataclass(frozen=True)
-class Settled(World):
-    """A world whose server has more settings."""
-
-    variables: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return super().environment | dict(self.variables)
 
 
 @pytest.fixture
@@ -43,8 +32,8 @@ def two_hours_on(world: World, blob: Path) -> Iterator[World]:
     folder = world.home / "site"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(code)
-    variables = (("PYTHONPATH", str(folder)), *getattr(world, "variables", ()))
-    with serving(Settled(world.home, world.port, variables=variables)) as served:
+    variables = (("PYTHONPATH", str(folder)), *world.variables)
+    with serving(replace(world, variables=variables)) as served:
         yield served
 
 
@@ -63,7 +52,7 @@ def test_server_prunes_the_store_when_it_starts(tmp_path: Path, unused: Path) ->
 
 
 def test_server_keeps_what_it_shall(tmp_path: Path, unused: Path) -> None:
-    world = Settled(tmp_path, free_port(), variables=(("OLLAMA_NOPRUNE", "1"),))
+    world = World(tmp_path, free_port(), variables=(("OLLAMA_NOPRUNE", "1"),))
     with two_hours_on(world, unused) as served:
         assert served.cama("list").returncode == 0
     assert unused.exists()

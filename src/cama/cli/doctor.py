@@ -72,9 +72,8 @@ class _Meter:
 
 
 def _text(store: Store, found: Examination, mended: list[Finding]) -> str:
-    lines = [
-        f"{store.root}: {found.n_models} models, {found.n_blobs} blobs, {human.size(found.n_bytes)}"
-    ]
+    counts = f"{_counted(found.n_models, 'model')}, {_counted(found.n_blobs, 'blob')}"
+    lines = [f"{store.root}: {counts}, {human.size(found.n_bytes)}"]
     for title, is_leftover in (("Problems", False), ("Leftovers", True)):
         findings = [f for f in found.findings if f.is_leftover == is_leftover]
         if findings:
@@ -84,6 +83,10 @@ def _text(store: Store, found: Examination, mended: list[Finding]) -> str:
     if any(f.remedy is Remedy.QUARANTINE for f in mended):
         lines += ["", f"Quarantine: {quarantine(store.root)}"]
     return "".join(f"{clean(line)}\n" for line in lines)
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
 
 
 def _lines(store: Store, finding: Finding, mended: list[Finding]) -> Iterator[str]:

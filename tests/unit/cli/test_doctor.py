@@ -44,7 +44,7 @@ def damage(root: Path) -> Damage:
 def test_doctor_finds_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(["doctor"]) == 0
     captured = capsys.readouterr()
-    assert captured.out == f"{root}: 1 models, 2 blobs, 6 B\n\nNo problems found.\n"
+    assert captured.out == f"{root}: 1 model, 2 blobs, 6 B\n\nNo problems found.\n"
     assert captured.err == ""
 
 
