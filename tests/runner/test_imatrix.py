@@ -123,9 +123,11 @@ def _table(path: Path) -> tuple[ctypes.Array[llama_model_imatrix_data], list[NDA
     """Means by tensor as libllama takes them, from the file's numbers alone."""
     with GGUFFile.open(path) as file:
         names = [n.removesuffix(".in_sum2") for n in file.tensors if n.endswith(".in_sum2")]
-        kept = [
-            np.frombuffer(bytes(file.data(f"{n}.in_sum2")), np.float32)
-            / np.frombuffer(bytes(file.data(f"{n}.counts")), np.float32)
+        kept: list[NDArray[np.float32]] = [
+            np.divide(
+                np.frombuffer(bytes(file.data(f"{n}.in_sum2")), np.float32),
+                np.frombuffer(bytes(file.data(f"{n}.counts")), np.float32),
+            )
             for n in names
         ]
     table = (llama_model_imatrix_data * (len(names) + 1))()
