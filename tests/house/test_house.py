@@ -1,5 +1,7 @@
 """Rules of the house: what a reader of the tree may rely on."""
 
+import ast
+import statistics
 import subprocess
 import sys
 from collections import Counter
@@ -11,8 +13,11 @@ import pytest
 import cama
 from cama.core.errors import CamaError
 from cama.core.settings import Settings
+from cama.engine.native.dialect import FORMS
+from cama.engine.native.models import _DEFINITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
+MODELS = ROOT / "src" / "cama" / "engine" / "native" / "models"
 GENERATED = {"_abi.py", "_llama_abi.py"}
 HEAVY = {"fastapi", "httpx", "jinja2", "llama_cpp", "numpy", "prompt_toolkit", "pydantic"}
 HEAVY |= {"starlette", "uvicorn", "cama.ggml", "cama.engine", "cama.api"}
@@ -35,6 +40,29 @@ def test_no_file_outgrows_its_idea() -> None:
     long = {p.name: n for p in sources if (n := len(p.read_text().splitlines())) > 400}
     assert len(sources) > 50
     assert long == {}
+
+
+def test_a_model_is_a_short_file() -> None:
+    lengths = [len(path.read_text().splitlines()) for path in MODELS.glob("[a-z]*.py")]
+    assert len(lengths) > 25
+    assert statistics.median(lengths) <= 90
+
+
+def test_architectures_are_named_by_their_own_files_and_by_tables_only() -> None:
+    """Whatever else an engine does must hold for all of them."""
+    names = {*_DEFINITIONS, *(form.written for form in FORMS)} - {"llama"}  # an engine's, too
+    tables = {"native/models/__init__.py", "native/dialect.py", "llama/adapters.py"}
+    engine = ROOT / "src" / "cama" / "engine"
+    files = [path for path in engine.rglob("*.py") if path.parent != MODELS]
+    named = {
+        f"{path.relative_to(engine)}: {node.value}"
+        for path in files
+        if str(path.relative_to(engine)) not in tables
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and node.value in names
+    }
+    assert len(files) > 60
+    assert named == set()
 
 
 def test_package_shows_what_it_says() -> None:

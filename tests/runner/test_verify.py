@@ -66,6 +66,17 @@ def test_both_engines_are_equal_on_a_model(tiny_model: Callable[..., Path], kind
     assert found.perplexity == found.reference_perplexity > 1
 
 
+def test_vectors_of_embedding_models_are_compared(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Also where the same architecture generates in other files."""
+    path = rewrite(tiny_model("qwen3"), tmp_path / "e.gguf", {"qwen3.pooling_type": 3})
+    found = verify(path, "first text\n\nanother\n").comparison
+    assert isinstance(found, VectorComparison)
+    assert found.n_texts == 2
+    assert found.verdict(1e-6) != "differ"
+
+
 def test_the_command_tells_how_far_engines_are_apart(
     tiny_model: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,12 +17,16 @@ def verify(request: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
 
 
 def _evaluate(request: Mapping[str, Any]) -> dict[str, Any]:
+    from cama.engine.llama.encoder import only_embeds
     from cama.engine.select import open_engine
     from cama.engine.verification.evaluate import evaluate
 
-    engine = open_engine(Path(request["model"]), LoadOptions(**request["load"]), lambda _: None)
+    path, out = Path(request["model"]), Path(request["out"])
+    engine = open_engine(path, LoadOptions(**request["load"]), lambda _: None)
     try:
-        return asdict(evaluate(engine, request["text"], request["limit"], Path(request["out"])))
+        as_vectors = only_embeds(path)  # so that both sides do the same with a decoder's file
+        done = evaluate(engine, request["text"], request["limit"], out, as_vectors=as_vectors)
+        return asdict(done)
     finally:
         engine.close()
 

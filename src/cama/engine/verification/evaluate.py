@@ -26,12 +26,16 @@ class Evaluation:
     n_decoded: int
 
 
-def evaluate(engine: Engine, text: str, limit: int, out: Path) -> Evaluation:
+def evaluate(
+    engine: Engine, text: str, limit: int, out: Path, *, as_vectors: bool = False
+) -> Evaluation:
     """Write the rows of up to ``limit`` tokens of ``text`` to ``out``, a file of NumPy.
+
+    ``as_vectors``: one row for each line of ``text``, as of a model that does not generate.
 
     Raises InvalidRequest for a text that is too short, EngineError for rows that are no numbers.
     """
-    if engine.info.generates:
+    if engine.info.generates and not as_vectors:
         ids = _ids(engine, text, min(limit, engine.info.n_ctx))
         n_decoded = min(_DECODED, len(ids) // 2)
         _write_logits(engine, ids, n_decoded, out)
