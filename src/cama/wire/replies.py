@@ -14,30 +14,11 @@ from typing import Any, assert_never
 
 from cama.core.answer import Piece, ToolCall
 from cama.core.embedding import Embedded, Ranked
-from cama.core.generation import Finish, Logprob
+from cama.core.generation import Logprob
+from cama.wire.accounts import metrics_to_json
 from cama.wire.answers import Echo, End, Event, Loaded, LoadReason, Metrics, Part, Rendered
 from cama.wire.encode import duration, timestamp, without_empty
 from cama.wire.framing import NDJSON, Framing, Reply
-
-
-def metrics_to_json(metrics: Metrics) -> Reply:
-    """The accounts of an answer, less what is zero."""
-    finish = metrics.finish
-    return without_empty(
-        {
-            "total_duration": duration(metrics.total_seconds),
-            "load_duration": duration(metrics.load_seconds),
-            "prompt_eval_count": finish.prompt_tokens,
-            "prompt_eval_duration": duration(finish.prompt_seconds),
-            "eval_count": finish.eval_tokens,
-            "eval_duration": duration(finish.eval_seconds),
-            "prompt_cached_count": finish.cached_tokens,
-            "truncated_messages": metrics.truncated_messages,
-            "truncated_tokens": finish.truncated_tokens,
-            "shifted_tokens": finish.shifted_tokens,
-            "cama": _facts(finish),
-        }
-    )
 
 
 def logprobs_to_json(logprobs: Sequence[Logprob]) -> list[Reply]:
@@ -46,23 +27,6 @@ def logprobs_to_json(logprobs: Sequence[Logprob]) -> list[Reply]:
         _logprob(one) | without_empty({"top_logprobs": [_logprob(other) for other in one.top]})
         for one in logprobs
     ]
-
-
-def _facts(finish: Finish) -> Reply:
-    """Why a prompt was not all cached, and where the time went."""
-    return without_empty(
-        {
-            "restored_count": finish.restored_tokens,
-            "miss_reason": finish.miss_reason,
-            "diverged_at": finish.diverged_at,
-            "queue_duration": duration(finish.queue_seconds),
-            "prefill_duration": duration(finish.prefill_seconds),
-            "decode_duration": duration(finish.decode_seconds),
-            "sampling_duration": duration(finish.sampling_seconds),
-            "proposed_count": finish.proposed_tokens,
-            "accepted_count": finish.accepted_tokens,
-        }
-    )
 
 
 def _logprob(one: Logprob) -> Reply:

@@ -98,7 +98,7 @@ class AnswerFacts(TypedDict, total=False):
     accepted_count: int
 
 
-class Accounts(TypedDict, total=False):
+class Counts(TypedDict, total=False):
     total_duration: int
     load_duration: int
     prompt_eval_count: int
@@ -109,7 +109,14 @@ class Accounts(TypedDict, total=False):
     truncated_messages: int
     truncated_tokens: int
     shifted_tokens: int
+
+
+class Accounts(Counts, total=False):
     cama: AnswerFacts
+
+
+class AllAccounts(Counts, AnswerFacts):
+    """What an answer took and what became of its prompt; durations are in nanoseconds."""
 
 
 class RenderedPrompt(TypedDict):

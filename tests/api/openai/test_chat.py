@@ -33,6 +33,7 @@ async def test_a_whole_answer(api: httpx.AsyncClient) -> None:
     assert body["id"].startswith("chatcmpl-")
     assert (body["object"], body["model"]) == ("chat.completion", "chatty")
     assert body["system_fingerprint"]
+    assert body["choices"][0].pop("cama")["eval_count"] == 2
     assert body["choices"] == [
         {
             "index": 0,

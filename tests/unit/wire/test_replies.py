@@ -2,8 +2,9 @@ from typing import Any
 
 from cama.core.answer import Piece
 from cama.core.generation import Finish
+from cama.wire.accounts import metrics_to_json
 from cama.wire.answers import End, Metrics, Part
-from cama.wire.replies import ChatReplies, GenerateReplies, metrics_to_json
+from cama.wire.replies import ChatReplies, GenerateReplies
 
 
 def metrics(**counts: Any) -> Metrics:

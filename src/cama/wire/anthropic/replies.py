@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cama.core.answer import Piece, ToolCall
 from cama.core.generation import Finish
-from cama.wire.answers import End, Event, Part
+from cama.wire.accounts import accounts_to_json
+from cama.wire.answers import End, Event, Metrics, Part
 from cama.wire.anthropic.request import MessagesRequest
 from cama.wire.framing import ANTHROPIC_EVENTS, Framing, Reply
 
@@ -40,7 +41,7 @@ class MessageReplies:
                 yield from self._blocks(piece)
             case End(metrics):
                 yield from self._close()
-                yield from self._ending(metrics.finish)
+                yield from self._ending(metrics)
 
     def whole(self, events: Sequence[Event]) -> Reply:
         content: list[Reply] = []
@@ -50,8 +51,10 @@ class MessageReplies:
         if not self._request.shows_thoughts:
             content = [_empty("thinking") if _is_thought(block) else block for block in content]
         self._has_calls = any(block["type"] == "tool_use" for block in content)
-        (finish,) = [event.metrics.finish for event in events if isinstance(event, End)]
-        return self._message(content, *self._stop(finish), _usage(finish))
+        (metrics,) = [event.metrics for event in events if isinstance(event, End)]
+        finish = metrics.finish
+        message = self._message(content, *self._stop(finish), _usage(finish))
+        return message | accounts_to_json(metrics)
 
     def _message(
         self, content: list[Reply], reason: str | None, sequence: str | None, usage: Reply
@@ -105,10 +108,12 @@ class MessageReplies:
             self._open = ""
             yield {"type": "content_block_stop", "index": self._index}
 
-    def _ending(self, finish: Finish) -> Iterator[Reply]:
+    def _ending(self, metrics: Metrics) -> Iterator[Reply]:
+        finish = metrics.finish
         reason, sequence = self._stop(finish)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
-        yield {"type": "message_delta", "delta": delta, "usage": _usage(finish)}
+        accounts = accounts_to_json(metrics)
+        yield {"type": "message_delta", "delta": delta, "usage": _usage(finish), **accounts}
         yield {"type": "message_stop"}
 
     def _stop(self, finish: Finish) -> tuple[str, str | None]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 from cama.wire.openai.shapes import ModelBody
 from cama.wire.schema import Range, Size
+from cama.wire.shapes import AllAccounts
 
 MOST_TOKENS = 2**31 - 1
 LEAST_BUDGET = 1024
@@ -165,6 +166,7 @@ class AnswerTurn(TypedDict):
     stop_reason: StopReason | None
     stop_sequence: str | None
     usage: MessageUsage
+    cama: NotRequired[AllAccounts]
 
 
 class Delta(TypedDict, total=False):
@@ -190,6 +192,7 @@ class MessageEvent(TypedDict, total=False):
     content_block: AnswerBlock
     delta: Delta
     usage: MessageUsage
+    cama: AllAccounts
     error: AnthropicError
     request_id: str
 

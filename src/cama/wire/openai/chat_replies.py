@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cama.core.answer import Piece, ToolCall
+from cama.wire.accounts import accounts_to_json
 from cama.wire.answers import End, Event, Part
 from cama.wire.encode import without_empty
 from cama.wire.framing import OPENAI_EVENTS, Framing, Reply
@@ -59,21 +60,18 @@ class ChatCompletion:
 
     def _ending(self, end: End) -> Iterator[Reply]:
         self._usage.add(end)
-        reason = end.metrics.finish.reason
+        reason: str = end.metrics.finish.reason
         if reason == "stop" and end.choice in self._calling:
-            yield self._chunk(end.choice, {}, "tool_calls")
-        else:
-            yield self._chunk(end.choice, {}, reason)
+            reason = "tool_calls"
+        yield self._chunk(end.choice, {}, reason, accounts_to_json(end.metrics))
         if self._has_usage and self._usage.is_complete:
             yield self._head.reply(_CHUNK, []) | {"usage": self._usage.to_json()}
 
-    def _chunk(
-        self, choice: int, delta: Reply, reason: str | None, logprobs: Reply | None = None
-    ) -> Reply:
+    def _chunk(self, choice: int, delta: Reply, reason: str | None, others: Reply) -> Reply:
         if choice not in self._begun:
             self._begun.add(choice)
             delta = {"role": "assistant"} | delta
-        fields = {"index": choice, "delta": delta, **(logprobs or {}), "finish_reason": reason}
+        fields = {"index": choice, "delta": delta, "finish_reason": reason, **others}
         usage = {"usage": None} if self._has_usage else {}
         return self._head.reply(_CHUNK, [fields]) | usage
 
@@ -95,6 +93,7 @@ class ChatCompletion:
             "logprobs": None,
             **self._logprobs(own),
             "finish_reason": "tool_calls" if calls and reason == "stop" else reason,
+            **accounts_to_json(end.metrics),
         }
 
     def _logprobs(self, parts: Sequence[Part]) -> Reply:

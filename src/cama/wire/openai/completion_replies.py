@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from cama.core.generation import Logprob
+from cama.wire.accounts import accounts_to_json
 from cama.wire.answers import Echo, End, Event, Part
 from cama.wire.framing import OPENAI_EVENTS, Framing, Reply
 from cama.wire.openai.completions import CompletionRequest
@@ -31,10 +32,11 @@ class Completion:
         if isinstance(event, Part | Echo):
             text, listed = self._text(event), self._listed(event)
             if text or listed:
-                yield self._reply(event.choice, text, listed, None)
+                yield self._reply(event.choice, text, listed)
         elif isinstance(event, End):
             self._count(event)
-            yield self._reply(event.choice, "", None, event.metrics.finish.reason)
+            reason, accounts = event.metrics.finish.reason, accounts_to_json(event.metrics)
+            yield self._reply(event.choice, "", None, reason, accounts)
             if self._has_usage and self._usage.is_complete:
                 yield self._head.reply(_KIND, []) | {"usage": self._usage.to_json()}
 
@@ -53,10 +55,19 @@ class Completion:
             "index": end.choice,
             "logprobs": joined(lists) if self._has_logprobs else None,
             "finish_reason": end.metrics.finish.reason,
+            **accounts_to_json(end.metrics),
         }
 
-    def _reply(self, choice: int, text: str, logprobs: Reply | None, reason: str | None) -> Reply:
+    def _reply(
+        self,
+        choice: int,
+        text: str,
+        logprobs: Reply | None,
+        reason: str | None = None,
+        accounts: Reply | None = None,
+    ) -> Reply:
         fields = {"text": text, "index": choice, "logprobs": logprobs, "finish_reason": reason}
+        fields |= accounts or {}
         usage = {"usage": None} if self._has_usage else {}
         return self._head.reply(_KIND, [fields]) | usage
 

@@ -3,6 +3,7 @@
 from typing import Any, Literal, NotRequired, Required, TypedDict
 
 from cama.wire.openai.shapes import FunctionCall
+from cama.wire.shapes import AllAccounts
 
 
 class OpenAIError(TypedDict):
@@ -67,6 +68,7 @@ class ChatChoice(TypedDict):
     message: ChatAnswer
     logprobs: ChatLogprobs | None
     finish_reason: Literal["stop", "length", "tool_calls"]
+    cama: AllAccounts
 
 
 class _Head(TypedDict):
@@ -95,6 +97,7 @@ class ChunkChoice(TypedDict):
     delta: ChatDelta
     logprobs: NotRequired[ChatLogprobs]
     finish_reason: Literal["stop", "length", "tool_calls"] | None
+    cama: NotRequired[AllAccounts]
 
 
 class ChatChunk(_Head):
@@ -119,6 +122,7 @@ class CompletionChoice(TypedDict):
     index: int
     logprobs: CompletionLogprobs | None
     finish_reason: Literal["stop", "length"] | None
+    cama: NotRequired[AllAccounts]
 
 
 class Completion(_Head):
@@ -247,6 +251,7 @@ class Response(TypedDict):
     top_logprobs: int
     top_p: float | None
     truncation: str
+    cama: NotRequired[AllAccounts]
 
 
 class ResponseEvent(TypedDict, total=False):

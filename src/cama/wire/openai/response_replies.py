@@ -8,6 +8,7 @@ from typing import Any
 
 from cama.core.answer import Piece, ToolCall
 from cama.core.generation import Logprob
+from cama.wire.accounts import accounts_to_json
 from cama.wire.answers import End, Event, Part
 from cama.wire.framing import Frames, Framing, Reply, named_event
 from cama.wire.openai.head import Usage, new_id
@@ -157,7 +158,7 @@ class ResponseDialect:
         yield from self._closed(status)
         usage = Usage()
         usage.add(end)
-        final = self._response(status, usage)
+        final = self._response(status, usage) | accounts_to_json(end.metrics)
         self._final = final
         self._keep(final)
         yield self._told(f"response.{status}", response=final)
