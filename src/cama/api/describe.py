@@ -79,7 +79,7 @@ def running(loaded: Loaded, model: StoredModel | None, now: datetime) -> dict[st
     return {
         "name": spec.name,
         "model": spec.name,
-        "size": info.rss_bytes if info else spec.weights_bytes,
+        "size": max(info.rss_bytes, spec.memory_bytes) if info else spec.weights_bytes,
         "digest": spec.digest,
         "details": details(model) if model else {},
         "expires_at": local_timestamp(expires),

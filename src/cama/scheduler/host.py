@@ -1,5 +1,6 @@
 """How much memory this machine, or the control group we are in, has left."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class HostMemory:
 
 def host_memory(cgroup: Path = _CGROUP) -> HostMemory:
     """What is free now; the limit of a control group (v2) counts where it is lower."""
-    machine, swap = psutil.virtual_memory(), psutil.swap_memory()
+    machine = psutil.virtual_memory()
     total, available = int(machine.total), int(machine.available)
     limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
     if limit is not None and used is not None and limit < total:
@@ -27,7 +28,22 @@ def host_memory(cgroup: Path = _CGROUP) -> HostMemory:
         kept = _statistic(cgroup / "memory.stat", "inactive_file")
         total, available = limit, min(available, max(0, limit - used + kept))
         return HostMemory(total=total, available=available)
-    return HostMemory(total=total, available=available, swap=int(swap.free))
+    return HostMemory(total=total, available=available, swap=_free_swap())
+
+
+def _free_swap() -> int:
+    with warnings.catch_warnings():
+        # psutil warns where the system does not count how much is swapped, which nobody asked
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return int(psutil.swap_memory().free)
+
+
+def resident_bytes(pid: int) -> int:
+    """What a process has in memory; 0 of one that has ended."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _number(path: Path) -> int | None:

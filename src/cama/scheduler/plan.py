@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from cama.core.load import MIN_CONTEXT, LoadOptions
@@ -137,6 +138,7 @@ def plan(
     )
 
 
+@lru_cache(maxsize=256)
 def required(model: Model, draft: Model | None = None) -> int:
     """Bytes that a runner of ``model`` takes where all of it is in the machine's own memory."""
     guessing = _draft_need(model, draft)

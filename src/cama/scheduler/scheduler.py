@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -22,7 +23,7 @@ from cama.core.settings import Settings
 from cama.core.size import gibibytes
 from cama.runner.handle import Runner, start_runner
 from cama.scheduler.failures import LoadFailures
-from cama.scheduler.host import HostMemory, host_memory
+from cama.scheduler.host import HostMemory, host_memory, resident_bytes
 from cama.scheduler.placement import (
     Claims,
     Evict,
@@ -62,11 +63,15 @@ class Scheduler:
         start: RunnerStarter = start_runner,
         clock: Callable[[], float] = time.monotonic,
         memory: Callable[[], HostMemory] = host_memory,
+        measure: Callable[[int], int] = resident_bytes,
     ) -> None:
+        """``memory`` tells what the machine has left, ``measure`` what a process takes."""
         self._settings = settings
         self._start = start
         self._clock = clock
         self._memory = memory
+        self._measure = measure
+        self._limits = Limits.of(settings.max_loaded_models)
         self._failures = LoadFailures(clock)
         self._rows: dict[str, Row] = {}
         self._queue: dict[Ticket, None] = {}  # in order of arrival
@@ -207,8 +212,10 @@ class Scheduler:
             if key in waiting or self._is_refused(ticket):
                 continue
             residents = [row.resident(leaving=k in promised) for k, row in self._rows.items()]
-            memory = memory or self._memory()
-            limits = Limits.of(self._settings.max_loaded_models, memory)
+            limits = self._limits
+            if key not in self._rows:  # else memory does not matter, and is not looked at
+                memory = memory or self._memory()
+                limits = replace(limits, memory=memory)
             match decide(residents, ticket.spec, limits, self._claims(waiting)):
                 case Use(key):
                     self._join(ticket, self._rows[key])
@@ -285,13 +292,8 @@ class Scheduler:
         self.tick()
 
     def _admit(self, row: Row, runner: Runner, tickets: Iterable[Ticket]) -> None:
-        log.info(
-            "loaded %s in process %d: %s of the %s planned are in memory",
-            *(row.spec.name, runner.pid, gibibytes(runner.info.rss_bytes)),
-            gibibytes(row.spec.memory_bytes),
-        )
-        if 0 < row.spec.memory_bytes < runner.info.rss_bytes:
-            log.warning("%s takes more memory than planned", row.spec.name)
+        log.info("loaded %s in process %d", row.spec.name, runner.pid)
+        _compare(row.spec, runner.info.rss_bytes)
         self._failures.forget(row.spec)
         row.runner = runner
         row.last_used = self._clock()
@@ -322,6 +324,7 @@ class Scheduler:
 
     def _close(self, row: Row) -> None:
         assert row.runner is not None
+        _compare(row.spec, self._measure(row.runner.pid))
         row.closing = asyncio.create_task(row.runner.close(), name=f"unload {row.spec.name}")
         self._watch(row.closing, partial(self._unloaded, row))
 
@@ -344,6 +347,15 @@ class Scheduler:
         if deadline is not None and deadline < math.inf:
             delay = min(max(deadline - self._clock(), 0.0), MAX_SLEEP_SECONDS)
             self._timer = asyncio.get_running_loop().call_later(delay, self.tick)
+
+
+def _compare(spec: ModelSpec, taken: int) -> None:
+    """Log what a runner took of what was planned: weights that nobody used are not in memory."""
+    if not spec.memory_bytes or not taken:
+        return
+    level = logging.WARNING if taken > spec.memory_bytes else logging.INFO
+    parts = gibibytes(taken), gibibytes(spec.memory_bytes)
+    log.log(level, "%s has %s in memory, %s were planned", spec.name, *parts)
 
 
 def _too_large(needed: int, available: int) -> NotEnoughMemory:

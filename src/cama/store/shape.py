@@ -42,9 +42,11 @@ class Layer:
     is_compressed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Shape:
-    """``input_bytes`` are the token embeddings, ``output_bytes`` all other weights of no layer.
+    """One for each state of a file, which is itself alone: comparing layers would cost more.
+
+    ``input_bytes`` are the token embeddings, ``output_bytes`` all other weights of no layer.
 
     ``n_wide`` is the most elements of a token that a layer computes at once, a bound for compute
     buffers.

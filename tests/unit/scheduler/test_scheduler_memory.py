@@ -89,3 +89,24 @@ async def test_memory_of_crowds_never_exceeds_the_machine(small: World) -> None:
             await asyncio.sleep(0)
 
     await asyncio.gather(*(one(number) for number in range(60)))
+
+
+async def test_memory_is_not_looked_at_for_a_model_that_is_loaded(small: World) -> None:
+    await small.use(sized("a", 1))
+    small.memory = HostMemory(total=0, available=0)
+    await small.use(sized("a", 1))
+    assert small.names() == ["a"]
+
+
+@pytest.mark.parametrize(("taken", "level"), [(1, "INFO"), (3, "WARNING")])
+async def test_memory_that_was_taken_is_compared_with_the_plan(
+    small: World, caplog: pytest.LogCaptureFixture, taken: int, level: str
+) -> None:
+    await small.use(sized("a", 2))
+    small.taken = taken * GIB
+    with caplog.at_level("INFO"):
+        await small.scheduler.unload(sized("a", 2).key)
+    found = [r for r in caplog.records if "were planned" in r.message]
+    assert [(r.levelname, r.message) for r in found] == [
+        (level, f"a has {taken}.0 GiB in memory, 2.0 GiB were planned")
+    ]

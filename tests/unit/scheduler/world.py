@@ -18,6 +18,7 @@ class World:
     def __init__(self, **settings: float) -> None:
         self.clock = Clock()
         self.starter = FakeStarter()
+        self.taken = 0
         self.memory = HostMemory(total=2**40, available=2**40)
         values = {"keep_alive": 300.0, "max_loaded_models": 2, "max_queue": 100, **settings}
         self.scheduler = Scheduler(
@@ -25,6 +26,7 @@ class World:
             start=self.starter,
             clock=self.clock,
             memory=lambda: self.memory,
+            measure=lambda pid: self.taken,
         )
         # The event loop itself holds tasks weakly: one that nobody else knows may vanish
         self._requests: list[Request] = []
