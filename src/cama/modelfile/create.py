@@ -84,6 +84,10 @@ def create_from_recipe(
     status("success")
 
 
+_BUILT_IN = {"gemma4": ("gemma4", "<turn|>")}
+"""Architectures with their renderer, whose parser has the same name, and its stop string."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Desk:
     """Where a new model is put together."""
@@ -128,9 +132,18 @@ def _weights_layers(parts: Parts, desk: _Desk) -> Layers:
 
 def _completed(recipe: Recipe, facts: Facts, status: Status) -> Recipe:
     """``recipe`` with what the file itself says where that says nothing: the parameters that its
-    makers recommend, and the template and stop strings of its format, if that is a known one."""
-    known = recognized(facts.chat_template) if facts.chat_template else None
+    makers recommend, and the template and stop strings of its format, if that is a known one; of
+    some architectures the renderer and parser instead."""
     params = {**facts.sampling, **recipe.params}
+    if facts.architecture in _BUILT_IN and not recipe.template:
+        name, stop = _BUILT_IN[facts.architecture]
+        return replace(
+            recipe,
+            renderer=recipe.renderer or name,
+            parser=recipe.parser or name,
+            params={"stop": [stop], **params},
+        )
+    known = recognized(facts.chat_template) if facts.chat_template else None
     if known is None or recipe.template or recipe.renderer:
         return replace(recipe, params=params)
     form = FORMATS[known.name]

@@ -46,8 +46,7 @@ class Layer:
 class Shape:
     """One for each state of a file, which is itself alone: comparing layers would cost more.
 
-    ``input_bytes`` are the token embeddings, ``output_bytes`` all other weights of no layer.
-
+    ``input_bytes`` are the token embeddings, ``output_bytes`` all other weights of no layer;
     ``n_wide`` is the most elements of a token that a layer computes at once, a bound for compute
     buffers.
     """

@@ -452,3 +452,27 @@ def test_create_takes_over_no_template_that_writes_other_white_space(
     statuses = create("FROM tiny.gguf")
     assert "using stop strings of autodetected template chatml" in statuses
     assert (store.get("m").template, store.get("m").params) == (None, {"stop": CHATML_STOP})
+
+
+@pytest.mark.parametrize(
+    ("commands", "config", "stop"),
+    [
+        ("", ("gemma4", "gemma4"), ["<turn|>"]),
+        ("PARSER gemma4-no-thinking", ("gemma4", "gemma4-no-thinking"), ["<turn|>"]),
+        ("PARAMETER stop x", ("gemma4", "gemma4"), ["x"]),
+        ("TEMPLATE {{ .Prompt }}", (None, None), None),
+    ],
+)
+def test_create_names_the_renderer_of_an_architecture(
+    store: Store,
+    make_gguf: MakeGGUF,
+    create: Create,
+    commands: str,
+    config: tuple[str | None, str | None],
+    stop: list[str] | None,
+) -> None:
+    make_gguf(**{"general.architecture": "gemma4"})
+    create(f"FROM tiny.gguf\n{commands}\n")
+    model = store.get("m")
+    assert (model.config.get("renderer"), model.config.get("parser")) == config
+    assert model.params.get("stop") == stop
