@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cama.core.load import CacheType, LoadOptions
+from cama.core.load import CACHE_TYPES, CacheType, LoadOptions
 from cama.gguf import GGUFFile
 from cama.scheduler.memory import Need, need
 from cama.store.facts import read_facts
@@ -22,7 +22,7 @@ def kinds(found: Need) -> dict[str, int]:
     return {item.kind: item.n_bytes for item in found.items}
 
 
-@pytest.mark.parametrize("cache_type", ["f16", "f32"])
+@pytest.mark.parametrize("cache_type", ["f16", "f32", "q8_0"])
 @pytest.mark.parametrize("name", sorted(NATIVE))
 def test_need_of_a_toy_is_what_the_native_engine_takes(
     name: str, cache_type: CacheType, shared_data: Path
@@ -81,10 +81,31 @@ def test_need_tells_kinds_of_caches_apart(name: str, expected: set[str], shared_
     assert found.keys() & {"full", "window", "mla", "states"} == expected
 
 
+@pytest.mark.parametrize(
+    "name", ["gemma3", "gptoss", "glm4moelite", "lfm2", "mistral3", "olmo3", "qwen25vl", "qwen35"]
+)
+def test_need_of_a_file_in_the_dialect_of_ollama(name: str, shared_data: Path) -> None:
+    from cama.engine.native.engine import NativeEngine
+
+    path = shared_data / "toy-ollama" / f"ollama-{name}.gguf"
+    engine = NativeEngine.open(path, LOAD, "", lambda fraction: None)
+    try:
+        cells = engine._storage.cell_bytes * engine.info.n_cells
+    finally:
+        engine.close()
+    found = kinds(need(read_facts(path).shape, LOAD))
+    assert sum(found.get(kind, 0) for kind in ("full", "window", "mla")) == cells
+
+
 @pytest.mark.parametrize("name", ["bert", "nomic-bert", "gemma-embedding"])
 def test_need_of_an_encoder_has_no_cache(name: str, shared_data: Path) -> None:
     found = kinds(need(read_facts(shared_data / "toy" / f"{name}.gguf").shape, LOAD))
     assert found.keys() == {"weights", "compute", "process"}
+
+
+def test_need_of_an_encoder_in_the_dialect_of_ollama_has_no_cache(shared_data: Path) -> None:
+    path = shared_data / "toy-ollama" / "ollama-embeddinggemma.gguf"
+    assert kinds(need(read_facts(path).shape, LOAD)).keys() == {"weights", "compute", "process"}
 
 
 @pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
@@ -101,3 +122,20 @@ def test_need_of_a_quantized_cache_is_what_the_engine_takes(
     cells = sum(found.get(kind, 0) for kind in ("full", "window", "mla"))
     assert cells == engine._storage.cell_bytes * engine.info.n_cells
     engine.close()
+
+
+@pytest.mark.parametrize("cache_type", CACHE_TYPES)
+def test_need_of_a_quantized_cache_is_what_the_native_engine_takes(
+    cache_type: CacheType, tiny_model: Callable[..., Path]
+) -> None:
+    """Its heads have 64 elements, whole blocks of every type."""
+    from cama.engine.native.engine import NativeEngine
+
+    path = tiny_model("qwen3", "F16")
+    load = replace(LOAD, cache_type=cache_type)
+    engine = NativeEngine.open(path, load, "", lambda fraction: None)
+    try:
+        cells = engine._storage.cell_bytes * engine.info.n_cells
+    finally:
+        engine.close()
+    assert kinds(need(read_facts(path).shape, load))["full"] == cells

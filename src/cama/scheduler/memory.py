@@ -50,7 +50,8 @@ def need(shape: Shape, load: LoadOptions) -> Need:
     n_cells = load.cells_for(shape.n_ctx_train)
     n_spare = spare_states(sum(layer.state for layer in shape.layers) * _FLOAT32)
     n_slots = max(1, load.n_parallel) + n_spare
-    cells = [_cell_bytes(layer, load) * n_cells for layer in shape.layers]
+    kind = _cache_type(shape, load)
+    cells = [_cell_bytes(layer, kind) * n_cells for layer in shape.layers]
     states = [layer.state * _FLOAT32 * n_slots for layer in shape.layers]
     items = [
         Item(kind="weights", n_layers=len(shape.layers), n_bytes=shape.weights_bytes),
@@ -71,15 +72,16 @@ def need(shape: Shape, load: LoadOptions) -> Need:
     )
 
 
-def _cell_bytes(layer: Layer, load: LoadOptions) -> int:
-    """Bytes that a layer keeps of one token."""
+def _cache_type(shape: Shape, load: LoadOptions) -> GGMLType:
+    """The engines keep float16 where a head is not made of whole blocks of the type wanted."""
     kind = GGMLType[load.cache_type.upper()]
-    return sum(_row_bytes(kind, width) for width in (layer.key, layer.value))
+    heads = (n for layer in shape.layers if layer.key for n in layer.heads)
+    return GGMLType.F16 if any(n % kind.block_size for n in heads) else kind
 
 
-def _row_bytes(kind: GGMLType, width: int) -> int:
-    """A row of a quantized cache is made of whole blocks."""
-    return kind.n_bytes((-(-width // kind.block_size) * kind.block_size,)) if width else 0
+def _cell_bytes(layer: Layer, kind: GGMLType) -> int:
+    """Bytes that a layer keeps of one token."""
+    return sum(kind.n_bytes((width,)) for width in (layer.key, layer.value) if width)
 
 
 def _caches(layers: Sequence[Layer], cells: Sequence[int]) -> list[Item]:

@@ -15,13 +15,13 @@ _ATTENTION: Final = ("attn_k.weight", "attn_kv_a_mqa.weight", "attn_qkv.weight")
 _VOCABULARIES: Final = ("token_embd.weight", "output.weight", "per_layer_token_embd.weight")
 _STATES: Final = ("ssm_conv1d.weight", "shortconv.conv.weight", "time_mix_key.weight")
 _PERIODS: Final = {
-    "cohere2": 4, "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "llama4": 4,
+    "cohere2": 4, "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "gptoss": 2, "llama4": 4,
 }  # fmt: skip
 """Of so many layers the last sees every token, where the file does not say; else all have one."""
 
 _CHUNKS: Final = {"llama4": 8192}
-_ENCODERS: Final = {"gemma-embedding"}
-"""Those that read a text both ways and whose files do not say so."""
+_ENCODERS: Final = {"gemma-embedding", "gemma3"}
+"""Those that read a text both ways where they pool, and whose files do not say so."""
 
 _GEMMA3N_OWN: Final = 20
 """Layers of Gemma 3n that have a cache of their own: its files have no key for it."""
@@ -30,14 +30,17 @@ _GEMMA3N_OWN: Final = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
     """Elements of a token's key and value in the cache, and float32 elements of the running states
-    of a sequence. ``window`` is how many tokens a token sees, 0 for all. ``is_compressed``: one
-    vector for the keys and values of all heads (MLA).
+    of a sequence.
+
+    ``heads`` are the elements of one head of each, ``window`` is how many tokens a token sees, 0
+    for all. ``is_compressed``: one vector for the keys and values of all heads (MLA).
     """
 
     weights_bytes: int
     key: int = 0
     value: int = 0
     state: int = 0
+    heads: tuple[int, int] = (0, 0)
     window: int = 0
     is_compressed: bool = False
 
@@ -126,17 +129,26 @@ class _Reader:
         window = self._window(i)
         if self._integer("attention.key_length_mla"):
             key = self._integer("attention.kv_lora_rank") + self._integer("rope.dimension_count")
-            return Layer(weights_bytes=weights_bytes, key=key, state=state, is_compressed=True)
+            return Layer(
+                weights_bytes=weights_bytes,
+                key=key,
+                state=state,
+                heads=(key, 0),
+                is_compressed=True,
+            )
         n = _at(self._heads_kv, i)
         if "attention.kv_lora_rank" in self:  # each head has a key of its own
             n = _at(self._heads, i)
         swa = "_swa" if window and "attention.key_length_swa" in self else ""
         per_head = self._n_embd // max(1, _at(self._heads, 0))
+        key = self._integer(f"attention.key_length{swa}", per_head)
+        value = self._integer(f"attention.value_length{swa}", per_head)
         return Layer(
             weights_bytes=weights_bytes,
-            key=n * self._integer(f"attention.key_length{swa}", per_head),
-            value=n * self._integer(f"attention.value_length{swa}", per_head),
+            key=n * key,
+            value=n * value,
             state=state,
+            heads=(key, value),
             window=window,
         )
 
@@ -151,7 +163,8 @@ class _Reader:
 
     @property
     def _is_causal(self) -> bool:
-        return self._architecture not in _ENCODERS and self._get("attention.causal") is not False
+        pools = "pooling_type" in self and self._architecture in _ENCODERS
+        return not pools and self._get("attention.causal") is not False
 
     def _state(self, i: int) -> int:
         """As both engines keep them: the last inputs of a convolution, and the state itself."""
