@@ -11,6 +11,7 @@ from cama.core.errors import CamaError, InvalidOption
 from cama.core.generation import Adapters
 from cama.core.load import Draft, LoadOptions
 from cama.core.model import ModelSpec
+from cama.scheduler.host import has_gpu_backend
 from cama.scheduler.plan import Model, required
 from cama.store.facts import read_facts
 from cama.store.models import StoredModel
@@ -55,6 +56,9 @@ def _sized(path: Path, load: LoadOptions) -> Model:
 
 
 def _memory_bytes(model: StoredModel, load: LoadOptions) -> int:
+    """0, for what nobody knows, where layers may go to a device with memory of its own."""
+    if load.n_gpu_layers and has_gpu_backend():
+        return 0
     return required(*planned(model.path, load))
 
 

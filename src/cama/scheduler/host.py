@@ -1,11 +1,14 @@
 """How much memory this machine, or the control group we are in, has left."""
 
+import importlib.util
 import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import psutil
 
+_GPU_BACKENDS = ("cuda", "hip", "musa", "sycl", "vulkan", "opencl", "cann")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -29,6 +32,22 @@ def host_memory(cgroup: Path = _CGROUP) -> HostMemory:
         total, available = limit, min(available, max(0, limit - used + kept))
         return HostMemory(total=total, available=available)
     return HostMemory(total=total, available=available, swap=_free_swap())
+
+
+@lru_cache(maxsize=1)
+def has_gpu_backend() -> bool:
+    """Whether the installed libggml can compute on a GPU that has memory of its own.
+
+    Told by the names of its files: to load them would put native code into the server.
+    """
+    package = importlib.util.find_spec("llama_cpp")
+    if package is None or package.origin is None:
+        return False
+    return any(map(_is_gpu_backend, (Path(package.origin).parent / "lib").glob("*ggml-*")))
+
+
+def _is_gpu_backend(library: Path) -> bool:
+    return any(f"ggml-{name}" in library.name for name in _GPU_BACKENDS)
 
 
 def _free_swap() -> int:

@@ -1,11 +1,12 @@
 """Memory of the machine, and of the control group that bounds it."""
 
+import os
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cama.scheduler.host import host_memory
+from cama.scheduler.host import _is_gpu_backend, host_memory, resident_bytes
 
 
 def group(folder: Path, **files: object) -> Path:
@@ -40,3 +41,24 @@ def test_host_memory_counts_pages_that_can_go_as_available(tmp_path: Path) -> No
         memory__stat=f"anon 5\ninactive_file {2**20}",
     )
     assert host_memory(folder).available == 2**20
+
+
+@pytest.mark.parametrize(
+    ("name", "is_gpu"),
+    [
+        ("libggml-cuda.so", True),
+        ("libggml-vulkan.so.0", True),
+        ("ggml-cuda.dll", True),
+        ("libggml-cpu.so", False),
+        ("libggml-base.so.0", False),
+        ("libggml-metal.dylib", False),  # it shares the machine's memory
+        ("libggml.so", False),
+    ],
+)
+def test_a_gpu_backend_is_known_by_its_file(name: str, is_gpu: bool) -> None:
+    assert _is_gpu_backend(Path(name)) == is_gpu
+
+
+def test_resident_bytes_of_this_process_and_of_none() -> None:
+    assert resident_bytes(os.getpid()) > 2**20
+    assert resident_bytes(2**30) == 0
