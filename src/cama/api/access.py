@@ -4,11 +4,14 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cama.wire.ignored import ignored_header
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +47,11 @@ class Access:
             _log.info("%s ms=%.1f", exchange, (self._clock() - since) * 1000)
 
 
+def tell_ignored(request: Request, names: Iterable[str]) -> None:
+    """Let the answer name fields of ``request`` that have no effect, in a header."""
+    request.scope["state"]["ignored"] = tuple(names)
+
+
 class _Exchange:
     """A request and its answer as they pass."""
 
@@ -68,6 +76,7 @@ class _Exchange:
             headers = MutableHeaders(scope=message)
             headers["x-request-id"] = self._id
             headers["request-id"] = self._id  # as clients of Anthropic look for it
+            headers.update(ignored_header(self._state.get("ignored", ())))
         else:
             self._n_sent += len(message.get("body", b""))
         await self._send(message)

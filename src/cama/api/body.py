@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cama.api.access import tell_ignored
 from cama.api.problems import BodyEncoded, BodyTooLarge, BodyTooSlow
 from cama.wire.decode import MAX_BODY_BYTES, Fields, decode_body
 from cama.wire.requests import Readable
@@ -24,7 +25,14 @@ _LEAST_RATE = 1 << 10
 
 async def read(request: Request, kind: type[_R]) -> _R:
     """The request in the body, as Go would read it. Raises as :func:`read_object` does."""
-    return await read_object(request, lambda data: kind.read(Fields(data, kind.struct)))
+
+    def make(data: dict[str, Any]) -> tuple[_R, Fields]:
+        fields = Fields(data, kind.struct)
+        return kind.read(fields), fields
+
+    made, fields = await read_object(request, make)
+    tell_ignored(request, fields.unread())
+    return made
 
 
 async def read_object(request: Request, make: Callable[[dict[str, Any]], _T]) -> _T:

@@ -139,14 +139,29 @@ def json_kind(value: Any) -> str:
 class Fields:
     """The typed fields of one JSON object; a value of the wrong type is an InvalidRequest.
 
-    A key matches in any case, an exact match wins; ``null`` counts as absent.
+    A key matches in any case, an exact match wins; ``null`` counts as absent. They remember what
+    they were asked for.
     """
 
     def __init__(self, data: Mapping[str, Any], struct: str) -> None:
+        self.data = data
         self._data = {key.casefold(): value for key, value in data.items()} | dict(data)
         self._struct = struct
+        self._read: set[str] = set()
+        self._inner: dict[str, list[tuple[str, Fields]]] = {}
+
+    def unread(self, path: str = "") -> Iterator[str]:
+        """The paths of the fields that nobody has asked for, in objects and arrays too."""
+        for key, value in self.data.items():
+            name = key if key in self._read else key.casefold()
+            if name in self._inner:
+                for place, inner in self._inner[name]:
+                    yield from inner.unread(f"{path}{place}.")
+            elif value is not None and name not in self._read:
+                yield path + key
 
     def any(self, key: str) -> Any:
+        self._read.add(key)
         return self._data.get(key)
 
     def text(self, key: str) -> str:
@@ -171,7 +186,7 @@ class Fields:
 
     def fields(self, key: str) -> "Fields":
         """The fields of an object; none when it is absent."""
-        return Fields(self.object(key), f"{self._struct}.{key}")
+        return self._of(key, key, self.object(key))
 
     def integers(self, key: str) -> tuple[int, ...]:
         items = self.list(key)
@@ -181,10 +196,15 @@ class Fields:
 
     def objects(self, key: str) -> Iterator["Fields"]:
         """The objects of an array, each with its own fields."""
-        for item in self.list(key):
+        for i, item in enumerate(self.list(key)):
             if item is not None and not isinstance(item, dict):
                 self._refuse(key, item, "object")
-            yield Fields(item or {}, f"{self._struct}.{key}")
+            yield self._of(key, f"{key}[{i}]", item or {})
+
+    def _of(self, key: str, place: str, data: Mapping[str, Any]) -> "Fields":
+        inner = Fields(data, f"{self._struct}.{key}")
+        self._inner.setdefault(key, []).append((place, inner))
+        return inner
 
     def _check_integer(self, key: str, value: Any) -> None:
         """Go's integers have 64 bits."""
@@ -193,7 +213,7 @@ class Fields:
             self._refuse(key, value, "int")
 
     def _typed(self, key: str, kind: type, name: str) -> Any:
-        value = self._data.get(key)
+        value = self.any(key)
         if value is not None and not isinstance(value, kind):
             self._refuse(key, value, name)
         return value

@@ -44,6 +44,9 @@ _SAMPLING = (
 )  # fmt: skip
 _WITHOUT_EFFECT = ("main_gpu",)
 
+EFFECTIVE = frozenset(_TYPES) - frozenset(_WITHOUT_EFFECT)
+"""The options that do something."""
+
 _MAX_FLOAT32 = 3.4028234663852886e38
 _MAX_STOPS = 256
 _LIMITS = {

@@ -14,7 +14,7 @@ from cama.wire.adapters import AdapterChoice, read_adapters
 from cama.wire.decode import Fields
 from cama.wire.forms import read_form
 from cama.wire.images import read_images
-from cama.wire.options import option_schema
+from cama.wire.options import EFFECTIVE, option_schema
 from cama.wire.schema import As, Given, Mark, Named
 from cama.wire.tools import Tool, ToolChoice, check_choice, read_choice, read_tools
 
@@ -90,10 +90,16 @@ def model_fields(body: Fields) -> dict[str, Any]:
     return {
         "model": body.text("model").strip(),
         "keep_alive": _keep_alive(body),
-        "options": body.object("options"),
+        "options": _options(body.fields("options")),
         "priority": _priority(body.text("priority")),
         "adapters": read_adapters(body.any("adapters")),
     }
+
+
+def _options(fields: Fields) -> Mapping[str, Any]:
+    for name in EFFECTIVE & fields.data.keys():  # in any other case they are unknown
+        fields.any(name)
+    return fields.data
 
 
 def _priority(text: str) -> Priority:

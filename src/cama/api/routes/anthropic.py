@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from cama.api import prompts
+from cama.api.access import tell_ignored
 from cama.api.body import read_object
 from cama.api.jobs import Job
 from cama.api.names import CHAT
@@ -19,6 +20,7 @@ from cama.wire.replies import ChatReplies
 async def messages(request: Request) -> Response:
     check_version(request.headers.get("anthropic-version", ""))
     wanted = await read_object(request, MessagesRequest.read)
+    tell_ignored(request, wanted.ignored)
     dialect = MessageReplies(wanted)
     job = await Job.start(services(request), wanted.chat, dialect, CHAT)
     prompt = checked_prompt(job, wanted.chat)

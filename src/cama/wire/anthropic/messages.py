@@ -106,6 +106,7 @@ def _assistant(turn: Params, reading: _Reading) -> Iterator[Message]:
                 texts.append(_text(block))
             case "thinking":
                 check_fields(block, ThinkingBlock)
+                block.text("signature")
                 thoughts.append(block.text("thinking"))
             case "tool_use":
                 calls.append(_call(block, len(calls)))
@@ -146,11 +147,13 @@ def _image(block: Params) -> str:
     check_fields(block, ImageBlock)
     source = block.inner("source")
     source.choice("type", ("base64",), default="")
+    source.text("media_type")
     return source.needed_text("data")
 
 
 def _call(block: Params, index: int) -> ToolCall:
     check_fields(block, ToolUseBlock)
+    block.mapping("caller")
     return ToolCall(
         name=block.needed_text("name"),
         arguments=dict(block.mapping("input")),

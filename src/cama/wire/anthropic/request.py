@@ -23,6 +23,7 @@ from cama.wire.anthropic.shapes import (
 from cama.wire.forms import schema_form
 from cama.wire.openai.params import Params, named
 from cama.wire.openai.sampling import model_fields
+from cama.wire.openai.tools import loose_tools
 from cama.wire.requests import ChatRequest, Think
 from cama.wire.tools import Tool, ToolChoice, check_choice
 
@@ -61,12 +62,14 @@ def check_version(version: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagesRequest:
-    """``shows_thoughts`` is false when the client wants the thoughts' blocks without their text."""
+    """``shows_thoughts`` is false when the client wants the thoughts' blocks without their text;
+    ``ignored`` are the fields without effect."""
 
     chat: ChatRequest
     max_tokens: int
     stop_sequences: tuple[str, ...]
     shows_thoughts: bool
+    ignored: tuple[str, ...]
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Self:
@@ -81,11 +84,13 @@ class MessagesRequest:
         options = {"num_predict": max_tokens, **_sampling(params)}
         if stops:
             options["stop"] = list(stops)
+        chat = _chat(params, options, max_tokens)
         return cls(
-            chat=_chat(params, options, max_tokens),
+            chat=chat,
             max_tokens=max_tokens,
             stop_sequences=stops,
             shows_thoughts=params.inner("thinking").text("display") != "omitted",
+            ignored=(*params.unread(), *loose_tools(params, chat.tool_choice)),
         )
 
 
@@ -199,6 +204,7 @@ def _tool(tool: Params) -> Tool:
     check_fields(tool, ToolDefinition)
     if not tool.has("input_schema"):
         tool.refuse("input_schema", "is required")
+    tool.flag("strict")
     where = tool.path("")[:-1]
     schema = tool.mapping("input_schema")
     with named(where):

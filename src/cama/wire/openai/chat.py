@@ -10,7 +10,7 @@ from cama.wire.openai.messages import read_messages
 from cama.wire.openai.params import Params
 from cama.wire.openai.sampling import include_usage, text_fields, token_limit
 from cama.wire.openai.shapes import MOST_CHOICES, MOST_TOP_LOGPROBS
-from cama.wire.openai.tools import read_tool_fields
+from cama.wire.openai.tools import loose_tools, read_tool_fields
 from cama.wire.requests import ChatRequest, Think
 
 
@@ -26,8 +26,10 @@ class ChatCompletionRequest:
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Raises InvalidRequest and Unsupported, with the field that is wrong."""
         params = Params(data)
-        ignored = CHAT.ignored(data)
-        return cls(chat=_chat(params), include_usage=include_usage(params), ignored=ignored)
+        CHAT.check(params)
+        chat, has_usage = _chat(params), include_usage(params)
+        ignored = (*params.unread(), *loose_tools(params, chat.tool_choice))
+        return cls(chat=chat, include_usage=has_usage, ignored=ignored)
 
 
 def _chat(params: Params) -> ChatRequest:

@@ -37,7 +37,7 @@ class CompletionRequest:
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Raises InvalidRequest and Unsupported, with the field that is wrong."""
         params = Params(data)
-        ignored = COMPLETION.ignored(data)
+        COMPLETION.check(params)
         echo = params.flag("echo")
         limit = token_limit(params, "max_tokens", least=0 if echo else 1)
         request = cls(
@@ -46,7 +46,7 @@ class CompletionRequest:
             echo=echo,
             is_mute=limit == 0,
             include_usage=include_usage(params),
-            ignored=ignored,
+            ignored=tuple(params.unread()),  # evaluated last
         )
         if request.generate.suffix and (
             echo or not all(isinstance(p, str) for p in request.prompts)

@@ -30,7 +30,7 @@ class EmbeddingsRequest:
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Raises InvalidRequest, with the field that is wrong."""
         params = Params(data)
-        ignored = EMBEDDING.ignored(data)
+        EMBEDDING.check(params)
         form = params.choice("encoding_format", ("float", "base64"), default="float")
         embed = EmbedRequest(
             **model_fields(params),
@@ -38,7 +38,7 @@ class EmbeddingsRequest:
             truncate=params.flag("truncate"),
             dimensions=params.integer("dimensions", 1, MOST_DIMENSIONS) or 0,
         )
-        return cls(embed=embed, is_packed=form == "base64", ignored=ignored)
+        return cls(embed=embed, is_packed=form == "base64", ignored=tuple(params.unread()))
 
 
 def embeddings_reply(request: EmbeddingsRequest, embedded: Embedded) -> Reply:
@@ -69,7 +69,7 @@ class RankingRequest:
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Raises InvalidRequest, with the field that is wrong."""
         params = Params(data)
-        ignored = RERANK.ignored(data)
+        RERANK.check(params)
         rerank = RerankRequest(
             **model_fields(params),
             query=params.needed_text("query"),
@@ -77,7 +77,7 @@ class RankingRequest:
             top_n=params.integer("top_n", 1, MOST_TOKENS) or 0,
         )
         wants = params.flag("return_documents")
-        return cls(rerank=rerank, has_documents=wants, ignored=ignored)
+        return cls(rerank=rerank, has_documents=wants, ignored=tuple(params.unread()))
 
 
 def _documents(params: Params) -> tuple[str, ...]:

@@ -2,21 +2,17 @@
 
 Nothing is dropped silently. A field whose absence changes what a client gets is refused. One that
 only concerns OpenAI's own service (storage, billing, abuse), and one that nobody knows, would break
-usual clients if it were refused: the answer names those in the header ``IGNORED_HEADER``.
+usual clients if it were refused: the answer names those in a header (``wire/ignored.py``), and
+those within objects that nobody reads.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cama.core.errors import Unsupported
 from cama.wire.openai import shapes
-
-IGNORED_HEADER = "x-cama-ignored"
-
-_NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
-_MOST_NAMES = 32
+from cama.wire.openai.params import Params
 
 _OTHER_FORMS: Mapping[str, tuple[Any, ...]] = dict.fromkeys(
     ("json_schema", "guided_json", "guided_regex", "guided_choice", "guided_grammar"), ()
@@ -35,25 +31,11 @@ class Table:
     body: Any
     refused: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
 
-    def ignored(self, data: Mapping[str, Any]) -> tuple[str, ...]:
-        """The fields in ``data`` that have no effect. Raises Unsupported for a refused one."""
-        names = []
-        for name, value in data.items():
-            if value is None or name in self.body.__annotations__:
-                continue
-            if name not in self.refused:
-                names.append(name)
-            elif value not in self.refused[name]:
+    def check(self, params: Params) -> None:
+        """Raise Unsupported for a field that is refused."""
+        for name, harmless in self.refused.items():
+            if params.has(name) and params.any(name) not in harmless:
                 raise Unsupported(f"'{name}' is not supported by Cama", field=name)
-        return tuple(names)
-
-
-def ignored_header(names: tuple[str, ...]) -> dict[str, str]:
-    """The header that tells of ``names``; a name that a header cannot hold is counted."""
-    shown = [name for name in names if _NAME.fullmatch(name)][:_MOST_NAMES]
-    if n_more := len(names) - len(shown):
-        shown.append(f"({n_more} more)")
-    return {IGNORED_HEADER: ", ".join(shown)} if shown else {}
 
 
 CHAT = Table(

@@ -55,6 +55,7 @@ def _constraint(form: Params, holder: Params) -> Constraint | None:
             return _schema(form) if form.has("schema") else Constraint(kind="json")
         case "json_schema":
             holder.needed_text("name")
+            holder.flag("strict")
             if not holder.has("schema"):
                 holder.refuse("schema", "is required")
             return _schema(holder)

@@ -24,6 +24,8 @@ def read_messages(params: Params) -> tuple[Message, ...]:
 
 def _read_message(turn: Params, before: Sequence[Message]) -> Message:
     role = turn.choice("role", _ROLES, default="")
+    if turn.has("function_call"):
+        turn.refuse("function_call", "is not supported by Cama: use 'tool_calls'")
     calls = tuple(_tool_calls(turn)) if role == "assistant" else ()
     text, images = _content(turn, is_needed=not calls)
     call_id = turn.text("tool_call_id")

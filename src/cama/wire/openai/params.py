@@ -18,12 +18,28 @@ class Params:
     """The fields of a JSON object at ``path``; ``null`` counts as absent.
 
     A value of the wrong type or outside of its range is an InvalidRequest whose field ``field`` is
-    its path, such as ``messages[0].content``.
+    its path, such as ``messages[0].content``. It remembers what it was asked for.
     """
 
     def __init__(self, data: Mapping[str, Any], path: str = "") -> None:
         self.data = data
         self._path = path
+        self._read: set[str] = set()
+        self._inner: dict[str, dict[int, Params]] = {}
+
+    def unread(self) -> Iterator[str]:
+        """The paths of the fields that nobody has asked for, in objects and arrays too."""
+        for key, value in self.data.items():
+            if key in self._inner:
+                for inner in self._inner[key].values():
+                    yield from inner.unread()
+            elif value is not None and key not in self._read:
+                yield self.path(key)
+
+    def all(self) -> Mapping[str, Any]:
+        """All of the fields, whatever they are."""
+        self._read.update(self.data)
+        return self.data
 
     def path(self, key: str) -> str:
         return f"{self._path}.{key}" if self._path else key
@@ -36,6 +52,7 @@ class Params:
         return self.data.get(key) is not None
 
     def any(self, key: str) -> Any:
+        self._read.add(key)
         return self.data.get(key)
 
     def text(self, key: str, default: str = "") -> str:
@@ -73,7 +90,7 @@ class Params:
 
     def inner(self, key: str) -> "Params":
         """The fields of an object; none when it is absent."""
-        return Params(self.mapping(key), self.path(key))
+        return self._of(key, 0, self.mapping(key), self.path(key))
 
     def list(self, key: str) -> list[Any]:
         return self._typed(key, list, "an array") or []
@@ -84,7 +101,11 @@ class Params:
             place = f"{key}[{i}]"
             if not isinstance(item, dict):
                 self._wrong_type(place, item, "an object")
-            yield Params(item, self.path(place))
+            yield self._of(key, i, item, self.path(place))
+
+    def _of(self, key: str, i: int, data: Mapping[str, Any], path: str) -> "Params":
+        """One for each place, however often it is asked for."""
+        return self._inner.setdefault(key, {}).setdefault(i, Params(data, path))
 
     def strings(self, key: str) -> tuple[str, ...]:
         """A string, or an array of them."""
@@ -111,6 +132,7 @@ class Params:
         return value
 
     def _typed(self, key: str, kind: Any, name: str) -> Any:
+        self._read.add(key)
         value = self.data.get(key)
         if value is not None and not isinstance(value, kind):
             self._wrong_type(key, value, name)

@@ -24,7 +24,7 @@ def input_items(params: Params, key: str) -> tuple[Item, ...]:
         return ()
     if not isinstance(value, list):
         params.refuse(key, "must be a string or an array of items")
-    return tuple(item.data for item in params.objects(key))
+    return tuple(item.all() for item in params.objects(key))
 
 
 def read_items(**parts: Sequence[Item]) -> tuple[Message, ...]:

@@ -1,6 +1,6 @@
 """POST /v1/responses: its request as ours."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from cama.wire.openai.params import Params
 from cama.wire.openai.response_items import Item, input_items, read_items
 from cama.wire.openai.sampling import text_fields, token_limit
 from cama.wire.openai.shapes import MOST_TOP_LOGPROBS
-from cama.wire.openai.tools import read_flat_tool_fields
+from cama.wire.openai.tools import loose_tools, read_flat_tool_fields
 from cama.wire.requests import ChatRequest, Message
 
 _ENCRYPTED = "reasoning.encrypted_content"
@@ -54,9 +54,10 @@ class ResponseRequest:
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Raises InvalidRequest and Unsupported, with the field that is wrong."""
         params = Params(data)
-        ignored = RESPONSE.ignored(data)
+        RESPONSE.check(params)
         include = params.strings("include")
         fields = _chat_fields(params, has_logprobs=_LOGPROBS in include)
+        choice = fields["tool_choice"]
         request = cls(
             model=fields["model"],
             input=input_items(params, "input"),
@@ -65,8 +66,8 @@ class ResponseRequest:
             is_kept=params.flag("store", default=True),
             wants_thoughts_back=_ENCRYPTED in include,
             echoed=_echoed(params),
-            ignored=(*ignored, *_ignored_within(params)),
             fields=fields,
+            ignored=(*params.unread(), *_excluded(include), *loose_tools(params, choice)),
         )
         if not request.input and not request.previous:
             params.refuse("input", "is required")
@@ -96,12 +97,16 @@ def _chat_fields(params: Params, *, has_logprobs: bool) -> dict[str, Any]:
     }
 
 
+def _excluded(include: Sequence[str]) -> Iterator[str]:
+    """What a reply never includes."""
+    for i, name in enumerate(include):
+        if name not in (_ENCRYPTED, _LOGPROBS):
+            yield f"include[{i}]"
+
+
 def _echoed(params: Params) -> dict[str, Any]:
     params.mapping("metadata")
+    params.inner("reasoning").text("summary")  # always given
     given = {key: params.any(key) for key in _ECHOED if params.has(key)}
     form = params.inner("text").any("format") or {"type": "text"}
     return {**_ECHOED, **given, "text": {**params.mapping("text"), "format": form}}
-
-
-def _ignored_within(params: Params) -> list[str]:
-    return ["text.verbosity"] if params.inner("text").has("verbosity") else []

@@ -7,6 +7,7 @@ from cama.core.duration import parse_keep_alive
 from cama.core.priority import PRIORITIES, Priority
 from cama.wire.openai.params import Params
 from cama.wire.openai.shapes import MOST_TOKENS, TextBody, Tier
+from cama.wire.options import EFFECTIVE
 from cama.wire.schema import ranges
 
 DEFAULTS: Mapping[str, Any] = {"temperature": 1.0, "top_p": 1.0}
@@ -22,9 +23,15 @@ def model_fields(params: Params) -> dict[str, Any]:
     return {
         "model": params.needed_text("model").strip(),
         "keep_alive": _keep_alive(params),
-        "options": params.mapping("options"),
+        "options": _own_options(params.inner("options")),
         "priority": _priority(params, "interactive"),
     }
+
+
+def _own_options(params: Params) -> Mapping[str, Any]:
+    for name in EFFECTIVE:  # what else there is has no effect
+        params.any(name)
+    return params.data
 
 
 def text_fields(params: Params, max_tokens: int | None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Tools, and the choice among them, in OpenAI's two forms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cama.wire.openai.params import Params, named
@@ -21,6 +21,20 @@ def read_flat_tool_fields(params: Params) -> dict[str, Any]:
     if isinstance(choice, dict) and choice.get("type") == "function":
         choice = {"type": "function", "function": {"name": choice.get("name")}}
     return _fields(params, tools, choice)
+
+
+def loose_tools(params: Params, choice: ToolChoice) -> Iterator[str]:
+    """The fields ``strict`` that ask for more than they get.
+
+    A call that is required fits its tool's schema; one that the model makes of its own accord is
+    what the model makes of it.
+    """
+    if choice.mode == "required":
+        return
+    for i, tool in enumerate(params.list("tools")):
+        for holder, within in ((tool, ""), (tool.get("function"), ".function")):
+            if isinstance(holder, Mapping) and holder.get("strict") is True:
+                yield params.path(f"tools[{i}]{within}.strict")
 
 
 def _flat_tool(tool: Params, where: str) -> Tool:

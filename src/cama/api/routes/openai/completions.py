@@ -7,6 +7,7 @@ from dataclasses import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cama.api.access import tell_ignored
 from cama.api.body import read_object
 from cama.api.jobs import Job
 from cama.api.names import CHAT
@@ -15,13 +16,13 @@ from cama.api.services import services
 from cama.runner.handle import Runner
 from cama.wire.openai.completion_replies import Completion
 from cama.wire.openai.completions import CompletionRequest
-from cama.wire.openai.fields import ignored_header
 from cama.wire.openai.params import named
 from cama.wire.openai.prompts import Text
 
 
 async def completions(request: Request) -> Response:
     wanted = await read_object(request, CompletionRequest.read)
+    tell_ignored(request, wanted.ignored)
     body = wanted.generate
     job = await Job.start(services(request), body, Completion(wanted), CHAT)
     job.require("generate")
@@ -38,9 +39,7 @@ async def completions(request: Request) -> Response:
         made = [await written(runner, prompt) for prompt in wanted.prompts]
         return [replace(prompt, echo=wanted.echo) for prompt in made]
 
-    answer = job.respond_to_all(prompts)
-    answer.headers.update(ignored_header(wanted.ignored))
-    return answer
+    return job.respond_to_all(prompts)
 
 
 async def _prompt(runner: Runner, prompt: Text, *, is_shown: bool) -> Prompt:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from starlette.requests import Request
 from starlette.responses import Response
 
+from cama.api.access import tell_ignored
 from cama.api.body import read_object
 from cama.api.problems import JSON, ResponseNotFound
 from cama.api.routes.chat import converse
 from cama.api.services import Services, services
 from cama.core.errors import InvalidRequest
 from cama.wire.framing import Reply
-from cama.wire.openai.fields import ignored_header
 from cama.wire.openai.response_items import Item
 from cama.wire.openai.response_replies import ResponseDialect
 from cama.wire.openai.responses import ResponseRequest
@@ -20,6 +20,7 @@ from cama.wire.openai.responses import ResponseRequest
 
 async def create(request: Request) -> Response:
     wanted = await read_object(request, ResponseRequest.read)
+    tell_ignored(request, wanted.ignored)
     has = services(request)
     before = _before(has, wanted.previous) if wanted.previous else ()
 
@@ -28,9 +29,7 @@ async def create(request: Request) -> Response:
             has.responses.keep(has.caller.tenant, reply, (*before, *wanted.input))
 
     chat = await asyncio.to_thread(wanted.chat, before)
-    answer = await converse(has, chat, ResponseDialect(wanted, keep))
-    answer.headers.update(ignored_header(wanted.ignored))
-    return answer
+    return await converse(has, chat, ResponseDialect(wanted, keep))
 
 
 def _before(has: Services, name: str) -> Sequence[Item]:
