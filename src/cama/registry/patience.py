@@ -1,10 +1,14 @@
 """How long the network is waited for, how often things are tried again, and who ends the wait."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Event
+from typing import TypeVar
 
-from cama.core.errors import Cancelled
+from cama.core.errors import Cancelled, RegistryUnreachable
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,15 @@ class Patience:
         """Raise Cancelled once nobody waits any more."""
         if self.stop.is_set():
             raise Cancelled("the transfer was cancelled")
+
+    def persist(self, action: Callable[[], _T]) -> _T:
+        """Do ``action``, again when it raises RegistryUnreachable, as often as there are tries."""
+        for n_failures in range(1, self.tries):
+            try:
+                return action()
+            except RegistryUnreachable as error:
+                self.rest(n_failures, error.fields.get("retry_after", 0.0))
+        return action()
 
     def rest(self, n_failures: int, at_least: float = 0.0) -> None:
         """Pause before another try."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from cama.core.errors import InvalidModelFile, RegistryError, RegistryUnreachable, Unsupported
+from cama.core.errors import InvalidModelFile, RegistryError, Unsupported
 from cama.registry.access import Access
 from cama.registry.blob_source import BlobSource
 from cama.registry.fetch import Fetcher, check_space
@@ -82,20 +82,10 @@ def _missing_bytes(store: Store, sizes: Mapping[str, int]) -> int:
 
 
 def _manifest(repository: Repository, patience: Patience) -> bytes:
-    for n_failures in range(1, patience.tries + 1):
-        try:
-            return repository.manifest()
-        except RegistryUnreachable as error:
-            if n_failures == patience.tries:
-                raise _prefixed(error) from error
-            patience.rest(n_failures, error.fields.get("retry_after", 0.0))
-        except RegistryError as error:
-            raise _prefixed(error) from error
-    raise AssertionError("there is at least one try")
-
-
-def _prefixed(error: RegistryError) -> RegistryError:
-    return type(error)(f"pull model manifest: {error.message}", **error.fields)
+    try:
+        return patience.persist(repository.manifest)
+    except RegistryError as error:
+        raise type(error)(f"pull model manifest: {error.message}", **error.fields) from error
 
 
 def _invalid(field: str, reason: str) -> InvalidModelFile:

@@ -2,12 +2,11 @@
 
 import threading
 from collections.abc import Mapping
-from typing import IO
 
 from cama.core.errors import RegistryDenied, RegistryError, RegistryUnreachable
 from cama.registry.challenge import parse_challenge
 from cama.registry.identity import DENIED, Identity
-from cama.registry.web import Answer, Web
+from cama.registry.web import Answer, Rewindable, Web, is_same_origin
 from cama.store.manifest import MANIFEST_LIMIT, MANIFEST_TYPE
 from cama.store.names import ModelName
 
@@ -44,6 +43,8 @@ class Repository:
 
     def ask(self, method: str, url: str, headers: Mapping[str, str]) -> Answer:
         """A request without a body; redirects are followed."""
+        if not is_same_origin(url, self.base):
+            return self.web.follow(method, url, headers, {})
         secrets = self.secrets
         answer = self.web.follow(method, url, headers, secrets)
         if self._is_denied(answer, secrets):
@@ -51,14 +52,17 @@ class Repository:
         return _let_in(answer)
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | IO[bytes] = b""
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Rewindable = b""
     ) -> Answer:
-        """A request with a body, which is sent from its beginning again when need be."""
+        """A request with a body, which is sent from its beginning again when need be.
+
+        An upload may go on at another host, which gets no authorization.
+        """
+        if not is_same_origin(url, self.base):
+            return self.web.send(method, url, headers, body)
         secrets = self.secrets
         answer = self.web.send(method, url, {**headers, **secrets}, body)
         if self._is_denied(answer, secrets):
-            if not isinstance(body, bytes):
-                body.seek(0)
             answer = self.web.send(method, url, {**headers, **self.secrets}, body)
         return _let_in(answer)
 

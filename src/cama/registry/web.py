@@ -10,7 +10,7 @@ from functools import cached_property
 from ipaddress import ip_address
 from socket import socket
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Protocol, Self, cast
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 import urllib3
@@ -33,6 +33,14 @@ _SHOWN_BYTES = 4096
 _SHOWN_LENGTH = 300
 _REDIRECTS = (301, 302, 303, 307, 308)
 _CONNECTIONS = 16
+
+
+class Rewindable(Protocol):
+    """A body that can be sent more than once."""
+
+    def rewind(self) -> None: ...
+
+    def read(self, limit: int, /) -> bytes: ...
 
 
 class Answer:
@@ -138,15 +146,17 @@ class Web:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | IO[bytes] | None = None,
+        body: bytes | Rewindable | None = None,
     ) -> Answer:
         """One exchange; a redirect is an answer like any other."""
         self.patience.check()
+        if body is not None and not isinstance(body, bytes):
+            body.rewind()
         try:
             response = self._pool(url).urlopen(
                 method,
                 url,
-                body=body,
+                body=cast(Any, body),
                 headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
                 redirect=False,
                 retries=False,
@@ -266,6 +276,11 @@ def _origin(parts: SplitResult) -> tuple[str, str, int | None]:
     except ValueError as error:
         raise RegistryError(f"{parts.netloc}: {error}") from None
     return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def is_same_origin(url: str, other: str) -> bool:
+    """Whether what is secret for ``other`` may go to ``url``."""
+    return _origin(urlsplit(url)) == _origin(urlsplit(other))
 
 
 def _origin_text(url: str) -> str:
