@@ -92,7 +92,7 @@ async def scheduler(runner: FakeRunner) -> FakeScheduler:
 
 @pytest.fixture
 def settings(store: Store) -> Settings:
-    return Settings(models=store.root)
+    return Settings(offline=True, models=store.root)
 
 
 @pytest.fixture

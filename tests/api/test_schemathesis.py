@@ -37,7 +37,7 @@ N_EXAMPLES = 5
 @pytest.fixture
 def app(store: Store) -> ASGIApp:
     runner = FakeRunner(runner_info(), hello())
-    return create_app(Settings(models=store.root), store, FakeScheduler(runner))
+    return create_app(Settings(models=store.root, offline=True), store, FakeScheduler(runner))
 
 
 def document() -> dict[str, Any]:

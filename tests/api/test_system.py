@@ -45,23 +45,6 @@ async def test_a_wrong_method_is_a_405(api: httpx.AsyncClient, method: str, path
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/api/pull"),
-        ("POST", "/api/push"),
-    ],
-)
-async def test_a_route_that_is_not_there_yet_says_so(
-    api: httpx.AsyncClient, method: str, path: str
-) -> None:
-    response = await api.request(method, path)
-    assert response.status_code == 501
-    if method != "HEAD":
-        error = f"{path} is not available in this version of Cama"
-        assert response.json() == {"error": error}
-
-
-@pytest.mark.parametrize(
     ("path", "status", "error"),
     [
         ("/api/me", 401, "unauthorized"),

@@ -21,7 +21,6 @@ import cama.api.describe
 import cama.wire.problems
 import cama.wire.replies
 from cama.api.app import ROUTES
-from cama.api.routes.system import unavailable
 from cama.cli.catalog import COMMANDS
 from cama.cli.command import Command
 from cama.core.generation import Finish, FinishReason
@@ -95,11 +94,6 @@ def variables() -> frozenset[str]:
 def methods(path: str) -> frozenset[str]:
     """The methods of a route; none when there is no such route."""
     return frozenset(method for _, names, _ in _matching(path) for method in names)
-
-
-def is_unavailable(path: str) -> bool:
-    """Whether the route is there only to answer 501."""
-    return any(handler is unavailable for _, _, handler in _matching(path))
 
 
 def _matching(path: str) -> Iterator[tuple[str, Any, Any]]:

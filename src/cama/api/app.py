@@ -34,8 +34,9 @@ from cama.api.routes.openai.responses import create as create_response
 from cama.api.routes.openai.responses import delete as delete_response
 from cama.api.routes.openai.responses import get as get_response
 from cama.api.routes.plan import plan
-from cama.api.routes.system import root, status, unavailable, version
+from cama.api.routes.system import root, status, version
 from cama.api.routes.tokens import detokenize, tokenize
+from cama.api.routes.transfers import pull, push
 from cama.api.services import Scheduler, Services
 from cama.core.settings import Settings
 from cama.store.store import Store
@@ -62,6 +63,8 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/copy", ("POST",), copy),
     ("/api/delete", ("DELETE",), delete),
     ("/api/create", ("POST",), create),
+    ("/api/pull", ("POST",), pull),
+    ("/api/push", ("POST",), push),
     ("/api/blobs/{digest}", ("HEAD",), head_blob),
     ("/api/blobs/{digest}", ("POST",), post_blob),
     ("/v1/chat/completions", ("POST",), chat_completions),
@@ -84,9 +87,6 @@ ROUTES: Sequence[tuple[str, Sequence[str], Handler]] = (
     ("/api/experimental/model-recommendations", ("GET",), recommendations),
     ("/openapi.json", _READ, openapi),
     ("/docs", _READ, docs),
-    # Ollama's other routes, until they are there.
-    ("/api/pull", ("POST",), unavailable),
-    ("/api/push", ("POST",), unavailable),
 )
 
 

@@ -54,7 +54,6 @@ def _foreign(
 
 _STREAMED = "Streamed unless `stream` is false: a line of JSON for each piece."
 _LOADED = "the model is loaded, or unloaded with a `keep_alive` of 0."
-_NOT_HERE = "Not available in this version: 501."
 _NO_CLOUD = "Always refused, for there is no cloud here."
 _DIGEST = {"digest": "`sha256:` and 64 hexadecimal digits."}
 _RESPONSE = {"id": "The id of a response that is kept."}
@@ -180,8 +179,20 @@ ROUTES: Mapping[tuple[str, str], Described] = {
         reply=shapes.Progress,
         piece=shapes.Progress | shapes.Failure,
     ),
-    ("POST", "/api/pull"): Described(summary="Get a model from a registry", text=_NOT_HERE),
-    ("POST", "/api/push"): Described(summary="Bring a model to a registry", text=_NOT_HERE),
+    ("POST", "/api/pull"): Described(
+        summary="Get a model from a registry",
+        text=_STREAMED,
+        body=requests.PullRequest,
+        reply=shapes.Progress,
+        piece=shapes.Progress | shapes.Failure,
+    ),
+    ("POST", "/api/push"): Described(
+        summary="Bring a model to a registry",
+        text=_STREAMED,
+        body=requests.PushRequest,
+        reply=shapes.Progress,
+        piece=shapes.Progress | shapes.Failure,
+    ),
     ("POST", "/api/blobs/{digest}"): Described(
         summary="Bring a file, to make a model of",
         text="200 when it is there already, and is not read.",

@@ -16,6 +16,7 @@ from cama.core.errors import (
     InvalidOptionType,
     InvalidRequest,
     ModelNotFound,
+    Offline,
     QueueFull,
     ServerUnavailable,
     Unauthorized,
@@ -65,12 +66,6 @@ class SignedOut(CamaError):
     code = "signed_out"
 
 
-class NotAvailable(Unsupported):
-    """A route of Ollama's API that this version does not have."""
-
-    code = "not_available"
-
-
 class UnknownRenderer(Unsupported):
     """A model's prompts would be made by a renderer that is not part of Cama."""
 
@@ -95,10 +90,10 @@ STATUS: Mapping[type[Exception], int] = {
     Forbidden: 403,
     CloudDisabled: 403,
     UnknownRenderer: 500,  # as Ollama has it
-    NotAvailable: 501,
     ModelNotFound: 404,
     ResponseNotFound: 404,
     QueueFull: 503,
+    Offline: 503,
     ServerUnavailable: 503,
 }
 _RETRY_SECONDS = 1

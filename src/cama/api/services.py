@@ -19,6 +19,9 @@ from cama.runner.protocol import RunnerInfo
 from cama.scheduler.host import HostMemory, host_memory
 from cama.store.store import Store
 
+_TRANSFERS = 16
+"""Pulls and pushes that run at the same time; others wait for their turn."""
+
 
 class Loaded(Protocol):
     """A model that has a runner or is getting one; ``info`` is None meanwhile."""
@@ -53,7 +56,7 @@ class Services:
     """``stopping`` is set when answers that still run must end; ``caller`` is who asks.
 
     ``responses`` are those of OpenAI's API that a later request may name; ``memory`` tells what is
-    free.
+    free. ``transfers`` are places for pulls and pushes.
     """
 
     settings: Settings
@@ -63,6 +66,7 @@ class Services:
     caller: ApiKey = ANYBODY
     responses: Responses = field(default_factory=Responses)
     memory: Callable[[], HostMemory] = host_memory
+    transfers: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_TRANSFERS))
 
     def priority(self, asked: Priority) -> Priority:
         """That of a request: it can have no more than its caller."""

@@ -37,6 +37,8 @@ COMMANDS = {
     "show": Entry("show", "Show what is known of a model", _CLIENT),
     "plan": Entry("plan", "Show what memory a model would take", _CLIENT),
     "run": Entry("run", "Run a model", (*_CLIENT, "CAMA_HOME")),
+    "pull": Entry("pull", "Pull a model from a registry", _CLIENT),
+    "push": Entry("push", "Push a model to a registry", _CLIENT),
     "stop": Entry("stop", "Unload a model that is running", _SERVER),
     "list": Entry("list", "List models", _CLIENT),
     "ps": Entry("ps", "List models that are running", _SERVER),

@@ -8,14 +8,14 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from cama.cli import talk
+from cama.cli import talk, transfer
 from cama.cli.background import connect
 from cama.cli.reference import model_reference
 from cama.cli.session import Session
 from cama.cli.terminal import is_terminal
 from cama.client.client import Client
 from cama.core.duration import parse_duration
-from cama.core.errors import CamaError, InvalidOption
+from cama.core.errors import CamaError, InvalidOption, ModelNotFound
 from cama.core.settings import Settings
 
 _THINK: dict[str, bool | str] = {
@@ -48,6 +48,9 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     hidethinking: Annotated[
         bool, typer.Option("--hidethinking", help="Do not show the thinking")
     ] = False,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Pull a model that is missing by http, without TLS")
+    ] = False,
 ) -> None:
     session = Session(
         model=model_reference(model),
@@ -61,7 +64,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     settings = Settings.load()
     text = question(prompt or (), sys.stdin)
     client = connect(settings)
-    facts = client.show(session.model)
+    facts = _facts(client, session.model, insecure=insecure)
     session.describe(facts)
     if text is None and is_terminal(sys.stdout) and "embedding" not in session.capabilities:
         from cama.cli.repl import converse
@@ -69,6 +72,15 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
         converse(settings, session, facts)
     else:
         _answer(client, session, text or "")
+
+
+def _facts(client: Client, model: str, *, insecure: bool) -> dict[str, Any]:
+    """What is known of a model, which is pulled when it is not there."""
+    try:
+        return client.show(model)
+    except ModelNotFound:
+        transfer.pull(client, model, insecure=insecure)
+        return client.show(model)
 
 
 def question(words: Sequence[str], stdin: TextIO | None) -> str | None:

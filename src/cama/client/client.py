@@ -75,6 +75,14 @@ class Client:
         """What happens while a model is created; closing the iterator cancels it."""
         return self._transport.stream("/api/create", body)
 
+    def pull(self, model: str, *, insecure: bool = False) -> Events:
+        """The progress of a pull; closing the iterator cancels it."""
+        return self._transport.stream("/api/pull", {"model": model, "insecure": insecure})
+
+    def push(self, model: str, *, insecure: bool = False) -> Events:
+        """The progress of a push; closing the iterator cancels it."""
+        return self._transport.stream("/api/push", {"model": model, "insecure": insecure})
+
     def has_blob(self, digest: str) -> bool:
         with self._transport.exchange("HEAD", f"/api/blobs/{digest}", None, None) as response:
             return response.status == 200

@@ -196,7 +196,7 @@ class Settings:
     api_key: str = _setting("API_KEY", "Key that this program sends to the server.", check_key, "")
     docker_config: Path = _setting(
         "DOCKER_CONFIG", "Folder of the config.json with logins of registries.", _path,
-        lambda: Path.home() / ".docker")  # fmt: skip
+        lambda: Path.home() / ".docker", others=("DOCKER_CONFIG",))  # fmt: skip
     offline: bool = _setting(
         "OFFLINE", "Send no request to other machines: nothing is pulled or pushed.", _boolean,
         False, others=("HF_HUB_OFFLINE",))  # fmt: skip

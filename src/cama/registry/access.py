@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
+from cama.core.errors import Offline
 from cama.core.settings import Settings
 from cama.registry.patience import Patience
 
@@ -13,13 +14,19 @@ class Access:
     """``keys`` are the places of the user's Ed25519 key, the first of which is used if it exists,
     and the last else; ``docker_config`` is the folder that ``docker login`` writes to.
 
-    ``insecure`` means http.
+    ``insecure`` means http, ``offline`` that nothing may leave this machine.
     """
 
     keys: tuple[Path, ...]
     docker_config: Path
     insecure: bool = False
+    offline: bool = False
     patience: Patience = field(default_factory=Patience)
+
+    def check(self) -> None:
+        """Raises Offline."""
+        if self.offline:
+            raise Offline("CAMA_OFFLINE is set: no request is sent to other machines")
 
     @classmethod
     def of(cls, settings: Settings, *, insecure: bool, patience: Patience) -> Self:
@@ -29,5 +36,6 @@ class Access:
             keys=(Path.home() / ".ollama" / name, settings.home / name),
             docker_config=settings.docker_config,
             insecure=insecure,
+            offline=settings.offline,
             patience=patience,
         )

@@ -28,6 +28,7 @@ def pull(name: ModelName, store: Store, access: Access, report: Report) -> None:
     Until all of it is there and right, the store has the model that it had. What has come stays for
     the next pull. Raises RegistryError, InvalidModelFile, Unsupported, StoreError, Cancelled.
     """
+    access.check()
     report(Progress("pulling manifest"))
     web = Web(name.host, access.patience, insecure=access.insecure)
     try:

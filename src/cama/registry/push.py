@@ -19,6 +19,7 @@ def push(name: ModelName, store: Store, access: Access, report: Report) -> None:
     Raises ModelNotFound, InvalidModelFile when a blob is missing, RegistryError, StoreError,
     Cancelled.
     """
+    access.check()
     report(Progress("retrieving manifest"))
     try:
         existing, manifest = store.manifest(name.full)

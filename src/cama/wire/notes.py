@@ -6,6 +6,9 @@ NOTES: Mapping[str, str] = {
     # The model, and how it is run
     "model": "Name of a model of the store, or the path of a GGUF file.",
     "ShowRequest.model": "Name of a model, or the path of a GGUF file; `name` is its older name.",
+    "PullRequest.model": "Name of the model, with the host that has it; `name` is an older name.",
+    "PushRequest.model": "Name of the model, with the host that gets it; `name` is an older name.",
+    "insecure": "By HTTP, without TLS.",
     "DeleteRequest.model": "Name of a model of the store; `name` is its older name.",
     "keep_alive": "How long the model stays loaded afterwards: seconds, or a text such as `5m`. "
     "Negative: forever.",

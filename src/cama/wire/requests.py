@@ -286,6 +286,28 @@ class DeleteRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PullRequest:
+    struct: ClassVar[str] = "PullRequest"
+
+    model: str
+    insecure: bool = False
+    stream: bool = True
+
+    @classmethod
+    def read(cls, body: Fields) -> Self:
+        return cls(
+            model=_model_or_name(body),
+            insecure=body.flag("insecure"),
+            stream=body.flag("stream", default=True),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushRequest(PullRequest):
+    struct: ClassVar[str] = "PushRequest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CopyRequest:
     struct: ClassVar[str] = "CopyRequest"
 

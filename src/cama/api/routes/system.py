@@ -1,10 +1,10 @@
-"""What the server says of itself, and the routes that it does not have yet."""
+"""What the server says of itself."""
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from cama import __version__
-from cama.api.problems import JSON, NotAvailable
+from cama.api.problems import JSON
 
 
 async def root(request: Request) -> Response:
@@ -19,7 +19,3 @@ async def version(request: Request) -> Response:
 
 async def status(request: Request) -> Response:
     return JSON({"cloud": {"disabled": True, "source": "none"}})
-
-
-async def unavailable(request: Request) -> Response:
-    raise NotAvailable(f"{request.url.path} is not available in this version of Cama")
