@@ -108,9 +108,10 @@ BODIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 REFUSED = {
     "/api/delete", "/api/chat", "/v1/chat/completions", "/v1/completions", "/v1/responses",
-    "/v1/messages", "/v1/messages/count_tokens",
+    "/v1/messages", "/v1/messages/count_tokens", "/api/pull", "/api/push",
 }  # fmt: skip
-"""Sound in form, and yet refused: they ask for tools, or for several choices in a stream."""
+"""Sound in form, and yet refused: they ask for tools, for several choices in a stream, or for what
+is on other machines."""
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, -(2**63), 2**64, 10**4000, 0.5, -0.0, 1e308, "", " ", "x",

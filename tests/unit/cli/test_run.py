@@ -125,9 +125,12 @@ def test_run_refuses_bad_flags(cama: Cama, flags: list[str], text: str) -> None:
     assert (outcome.status, outcome.err) == (1, f"Error: {text}\n")
 
 
-def test_run_of_a_missing_model_is_one_line(server: TinyServer) -> None:
+def test_run_of_a_model_that_is_nowhere_says_so(server: TinyServer) -> None:
     server.answer("/api/show", {"error": "model 'm' not found"}, status=404)
-    assert run("m", "hi") == Outcome(1, "", "Error: model 'm' not found\n")
+    error = "pull model manifest: file does not exist"
+    server.answer("/api/pull", {"status": "pulling manifest"}, {"error": error})
+    assert run("m", "hi") == Outcome(1, "", f"pulling manifest\nError: {error}\n")
+    assert server.bodies("/api/pull") == [{"model": "m", "insecure": False}]
 
 
 def test_run_of_a_missing_file_is_one_line() -> None:

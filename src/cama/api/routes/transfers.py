@@ -13,6 +13,7 @@ from cama.api.services import Services, services
 from cama.api.streaming import Answer
 from cama.api.transfers import Tell, Work, progress_reply, transfer
 from cama.core.errors import InvalidModelName, InvalidRequest
+from cama.store.hub_cache import HUB_HOSTS
 from cama.store.names import ModelName
 from cama.wire.framing import Reply
 from cama.wire.requests import PullRequest, PushRequest
@@ -28,9 +29,16 @@ async def pull(request: Request) -> Response:
     has, stop = services(request), threading.Event()
 
     def work(tell: Tell) -> None:
-        from cama.registry.pull import pull
+        access = _access(has, body.insecure, stop)
+        access.check()
+        if name.host.lower() in HUB_HOSTS:
+            from cama.api.hub import pull_from_hub
 
-        pull(name, has.store, _access(has, body.insecure, stop), _report(tell))
+            pull_from_hub(name, has.store, has.settings, access.patience, _report(tell))
+        else:
+            from cama.registry.pull import pull
+
+            pull(name, has.store, access, _report(tell))
 
     return _answer(has, work, stop, stream=body.stream)
 
