@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cama.core.errors import InvalidModelfile, Unsupported, UnsupportedModel
+from cama.core.errors import InvalidModelFile, InvalidModelfile, Unsupported, UnsupportedModel
 from cama.modelfile.config import make_config, model_of
 from cama.modelfile.grouping import grouped
 from cama.modelfile.layers import Layers, add_texts
@@ -23,6 +23,9 @@ from cama.store.store import Store
 from cama.templates.formats import FORMATS
 from cama.templates.ollama import OllamaTemplate
 from cama.templates.recognition import recognized
+
+_TRIES = 10
+"""How often a base model is looked at that others change just then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,8 @@ def create_from_recipe(
     wanted = file_type(recipe.quantize) if recipe.quantize else None
     if recipe.template:
         OllamaTemplate(recipe.template)
-    base, named_files = _resolve(store, recipe.models)
     with storing(store.root), store.staging() as staging:
+        base, named_files = _resolve(store, staging, recipe.models)
         workshop = Workshop(staging, jobs or Jobs(), status, wanted)
         parts = _open(workshop, recipe, base, named_files)
         if wanted is not None:
@@ -158,8 +161,10 @@ def _completed(recipe: Recipe, facts: Facts, status: Status) -> Recipe:
     )
 
 
-def _resolve(store: Store, names: Sequence[str]) -> tuple[Base | None, list[Path]]:
-    """The base model, and the plain files among what FROM named."""
+def _resolve(
+    store: Store, staging: Staging, names: Sequence[str]
+) -> tuple[Base | None, list[Path]]:
+    """The base model, whose blobs now stay, and the plain files among what FROM named."""
     bases: list[Base] = []
     files: list[Path] = []
     for name in names:
@@ -167,11 +172,23 @@ def _resolve(store: Store, names: Sequence[str]) -> tuple[Base | None, list[Path
         if model.is_file:
             files += model.parts or (model.path,)
         else:
-            short, manifest = store.manifest(name)
-            bases.append(Base(short.short, model, manifest.layers))
+            bases.append(_held(store, staging, name))
     if len(bases) > 1:
         raise InvalidModelfile("only one FROM can name a model; the others must be files")
     return (bases[0] if bases else None), files
+
+
+def _held(store: Store, staging: Staging, name: str) -> Base:
+    """A model whose blobs nobody removes until ``staging`` is left, whoever deletes the model."""
+    for _ in range(_TRIES):
+        short, manifest = store.manifest(name)
+        found = [staging.find(layer.digest, layer.size) for layer in manifest.layers]
+        model = store.get(name)
+        if None not in found and store.manifest(name)[1] == manifest:
+            return Base(short.short, model, manifest.layers)
+    raise InvalidModelFile(
+        f"{name} lacks a blob, or is being changed all the time", path=name, field="layers"
+    )
 
 
 def _open(

@@ -9,7 +9,14 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Self
 
-from cama.core.errors import CamaError, ModelNotFound, Unsupported, UnsupportedModel
+from cama.core.errors import (
+    CamaError,
+    InvalidModelFile,
+    ModelNotFound,
+    StoreError,
+    Unsupported,
+    UnsupportedModel,
+)
 from cama.core.generation import Adapter
 from cama.core.settings import Settings
 from cama.store.blobs import Blobs
@@ -18,7 +25,7 @@ from cama.store.bundled import bundled, find_bundled
 from cama.store.digests import blob_name
 from cama.store.examination import Progress, examine
 from cama.store.files import storing
-from cama.store.findings import Examination, Finding
+from cama.store.findings import Examination, Finding, mark_of
 from cama.store.hub_cache import find_cached
 from cama.store.lock import locked
 from cama.store.manifest import LARGE, Manifest
@@ -31,6 +38,9 @@ from cama.store.pruning import Pruned, prune, remove_unused, sweep
 from cama.store.staging import Staging
 
 _log = logging.getLogger(__name__)
+_TRIES = 10
+"""How often a model is read that others replace just then."""
+
 _BUNDLED = "{} is part of Cama, not of the store; FROM in a Modelfile makes a model of it"
 
 
@@ -236,12 +246,22 @@ class Store:
         return existing
 
     def _load(self, name: ModelName, *, check: bool) -> StoredModel:
+        """The model of a manifest, read again when that was replaced meanwhile."""
         path = self.manifests.path(name)
-        try:
-            data, mtime = self.manifests.read(name), path.stat().st_mtime
-        except FileNotFoundError:  # deleted since it was found
-            raise _not_found(name.short) from None
-        contents: Contents = self._contents(data, str(path))
+        for _ in range(_TRIES):
+            try:
+                status, data = path.stat(), self.manifests.read(name)
+            except FileNotFoundError:  # deleted since it was found
+                raise _not_found(name.short) from None
+            try:
+                return self._model(name, data, status.st_mtime, check=check)
+            except InvalidModelFile:
+                if _looks(path, mark_of(status)):
+                    raise
+        raise StoreError(f"{name.short} is being changed all the time", path=str(path))
+
+    def _model(self, name: ModelName, data: bytes, mtime: float, *, check: bool) -> StoredModel:
+        contents: Contents = self._contents(data, str(self.manifests.path(name)))
         digest = hashlib.sha256(data).hexdigest()
         model = stored_model(name, digest, mtime, contents, self.blobs)
         for layer in contents.manifest.of_type(*LARGE) if check else ():
@@ -278,6 +298,14 @@ class Store:
     def _prune(self, digests: Iterable[str]) -> int:
         """Remove those of ``digests`` that nothing refers to; returns how many that were."""
         return remove_unused(self.manifests, self.blobs, digests)
+
+
+def _looks(path: Path, mark: tuple[int, ...]) -> bool:
+    """Whether a file is still the one that looked so."""
+    try:
+        return mark_of(path.stat()) == mark
+    except FileNotFoundError:
+        return False
 
 
 def _not_found(name: str) -> ModelNotFound:
