@@ -1,5 +1,6 @@
 """What is planned from a file's header is what the engines allocate for it."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -139,3 +140,49 @@ def test_need_of_a_quantized_cache_is_what_the_native_engine_takes(
     finally:
         engine.close()
     assert kinds(need(read_facts(path).shape, load))["full"] == cells
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What libllama logs while it makes a context: the sizes of its buffers are nowhere else."""
+    from cama.engine.llama import model
+    from cama.ggml._llama_abi import llama_context_params
+    from cama.ggml.library import address_of, silent_log
+    from cama.ggml.llama import ggml_log_callback, llama
+
+    lines: list[str] = []
+    callback = ggml_log_callback(lambda level, text, data: lines.append(text.decode()))
+
+    def logged(address: int, params: llama_context_params) -> int:
+        llama().llama_log_set(address_of(callback), None)
+        try:
+            return llama().llama_init_from_model(address, params)
+        finally:
+            llama().llama_log_set(silent_log(), None)
+
+    monkeypatch.setattr(model, "new_context", logged)
+    return lines
+
+
+def logged_bytes(log: list[str], buffer: str) -> int:
+    sizes = re.findall(rf"{buffer} buffer size = +([\d.]+) MiB", "".join(log))
+    return round(sum(map(float, sizes)) * 2**20)
+
+
+@pytest.mark.parametrize(
+    "name", ["llama", "gemma3", "deepseek2-mla", "nemotron_h", "lfm2", "qwen3next", "gpt-oss"]
+)
+def test_need_of_a_toy_is_what_libllama_takes(name: str, shared_data: Path, log: list[str]) -> None:
+    from cama.engine.llama.engine import LlamaEngine
+
+    path = shared_data / "toy" / f"{name}.gguf"
+    # as many cells and sequences as make the hundredths of a MiB in the log count
+    load = replace(LOAD, n_ctx=0, n_cells=16384, n_parallel=64, engine="llama")
+    LlamaEngine.open(path, load, "", lambda fraction: None).close()
+    found = kinds(need(read_facts(path).shape, load))
+    cells = sum(found.get(kind, 0) for kind in ("full", "window", "mla"))
+    near = 3 * 2**20 / 100
+    assert cells == pytest.approx(logged_bytes(log, "KV"), abs=near)
+    assert found.get("states", 0) == pytest.approx(logged_bytes(log, "RS"), abs=near)
+    compute = logged_bytes(log, "compute") + logged_bytes(log, "output")
+    assert 0.85 * compute <= found["compute"] <= 2 * compute  # its delta nets take the most

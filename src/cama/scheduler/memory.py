@@ -48,8 +48,7 @@ class Need:
 def need(shape: Shape, load: LoadOptions) -> Need:
     """What a model of ``shape`` takes with these options, on the engine that takes more."""
     n_cells = load.cells_for(shape.n_ctx_train)
-    n_spare = spare_states(sum(layer.state for layer in shape.layers) * _FLOAT32)
-    n_slots = max(1, load.n_parallel) + n_spare
+    n_slots = max(1, load.n_parallel) + _n_spare(shape, load)
     kind = _cache_type(shape, load)
     cells = [_cell_bytes(layer, kind) * n_cells for layer in shape.layers]
     states = [layer.state * _FLOAT32 * n_slots for layer in shape.layers]
@@ -70,6 +69,13 @@ def need(shape: Shape, load: LoadOptions) -> Need:
         items=tuple(item for item in items if item.n_bytes),
         by_layer=tuple(by_layer),
     )
+
+
+def _n_spare(shape: Shape, load: LoadOptions) -> int:
+    """States beside those of running requests; libllama has one, for copies."""
+    if load.engine == "llama":
+        return 1
+    return spare_states(sum(layer.state for layer in shape.layers) * _FLOAT32)
 
 
 def _cache_type(shape: Shape, load: LoadOptions) -> GGMLType:
