@@ -24,19 +24,26 @@ _KINDS = {
 }
 
 
-def command(
+def command(  # noqa: PLR0917 - one parameter per flag
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     context: Annotated[int, typer.Option("--ctx", help="Context of one request, in tokens")] = 0,
     parallel: Annotated[int, typer.Option("--parallel", help="Requests at the same time")] = 0,
     cache_type: Annotated[str, typer.Option("--cache-type", help="Type of the KV cache")] = "",
     memory: Annotated[str, typer.Option("--memory", help="Plan for so much, such as 8GB")] = "",
+    gpu: Annotated[str, typer.Option("--gpu", help="Free memory of GPUs: 24GB,24GB")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON")] = False,
 ) -> None:
     asked = {"model": model_reference(model), "parallel": parallel, "cache_type": cache_type}
     asked |= {"options": {"num_ctx": context}} if context else {}
     asked |= {"memory": memory} if memory else {}
+    asked |= {"devices": _gpus(gpu)} if gpu else {}
     plan = connect(Settings.load()).plan(asked)
     print(json.dumps(plan, indent=2) if as_json else described(plan), end="\n" if as_json else "")
+
+
+def _gpus(sizes: str) -> list[dict[str, str]]:
+    """The devices that a list of sizes means, by number."""
+    return [{"name": f"GPU{i}", "free": size} for i, size in enumerate(sizes.split(","))]
 
 
 def described(plan: Mapping[str, Any]) -> str:
@@ -60,7 +67,9 @@ def _rows(plan: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         kind, n_layers = text(item, "kind"), integer(item, "layers")
         layers = _layers(n_layers) if n_layers else ""
         yield of + _KINDS.get(kind, kind), layers, _size(integer(item, "bytes"))
-    yield "in all", "", _size(integer(plan, "required"))
+    several = len(objects(plan, "devices")) > 1
+    label = "in all, with compute buffers on each device" if several else "in all"
+    yield label, "", _size(integer(plan, "required"))
 
 
 def _device(device: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -50,7 +50,8 @@ def test_plan_lists_devices_where_there_are_several() -> None:
 def test_plan_asks_the_server(server: TinyServer, cama: Cama) -> None:
     server.answer("/api/plan", PLAN)
     assert cama("plan", "mine").out == SHOWN
-    outcome = cama("plan", "mine", "--ctx", "64", "--parallel", "2", "--memory", "8GB", "--json")
+    outcome = cama("plan", "mine", "--ctx", "64", "--parallel", "2", "--memory", "8GB", "--json",
+                   "--gpu", "24GB,8GiB")  # fmt: skip
     assert json.loads(outcome.out) == PLAN
     assert server.bodies("/api/plan") == [
         {"model": "mine", "parallel": 0, "cache_type": ""},
@@ -60,5 +61,6 @@ def test_plan_asks_the_server(server: TinyServer, cama: Cama) -> None:
             "cache_type": "",
             "options": {"num_ctx": 64},
             "memory": "8GB",
+            "devices": [{"name": "GPU0", "free": "24GB"}, {"name": "GPU1", "free": "8GiB"}],
         },
     ]
