@@ -46,9 +46,13 @@ async def start_fake(make_spec: Callable[..., ModelSpec]) -> AsyncIterator[Start
     """Start a runner with a fake engine; it is closed when the test ends."""
     async with AsyncExitStack() as stack:
 
-        async def start(script: str = "", *, load_timeout: float = 60, **load: Any) -> Runner:
+        async def start(
+            script: str = "", *, load_timeout: float = 60, stall_timeout: float = 0, **load: Any
+        ) -> Runner:
             spec = make_spec(script, **load)
-            runner = await start_runner(spec, load_timeout=load_timeout, command=FAKE_CHILD)
+            runner = await start_runner(
+                spec, load_timeout=load_timeout, stall_timeout=stall_timeout, command=FAKE_CHILD
+            )
             stack.push_async_callback(runner.close)
             return runner
 

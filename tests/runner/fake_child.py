@@ -4,6 +4,7 @@ What goes wrong while loading stands in the model file (``fake.load``), what goe
 generating in the prompt.
 """
 
+import ctypes
 import os
 import sys
 import time
@@ -60,6 +61,8 @@ def _misbehave(plan: Plan) -> None:
         raise RuntimeError("a bug in the engine")
     if b"!error" in text:
         raise EngineError("the engine is out of sorts")
+    if b"!hold" in text:
+        ctypes.PyDLL(None).sleep(3600)  # keeps the interpreter to itself
     if b"!hang" in text:
         time.sleep(3600)
     time.sleep(0.001)

@@ -53,7 +53,9 @@ def serve(settings: Settings, *, idle_exit: float | None = None) -> None:
 
 
 async def _serve(settings: Settings, listener: socket.socket, idle_exit: float | None) -> None:
-    start = partial(start_runner, prefixes=settings.prefix_folder)
+    start = partial(
+        start_runner, prefixes=settings.prefix_folder, stall_timeout=settings.stall_timeout
+    )
     scheduler = Scheduler(settings, start=start)
     store = Store.of(settings)
     app = create_app(settings, store, scheduler)

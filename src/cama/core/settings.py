@@ -172,6 +172,9 @@ class Settings:
     load_timeout: float = _setting(
         "LOAD_TIMEOUT", "How long a load may stand still before it fails.",
         parse_duration, 300.0, "LOAD_TIMEOUT")  # fmt: skip
+    stall_timeout: float = _setting(
+        "STALL_TIMEOUT", "How long one step of a model may take before it is loaded anew (0: any).",
+        parse_duration, 900.0)  # fmt: skip
     origins: tuple[str, ...] = _setting(
         "ORIGINS", "More browser origins that may call the API, separated by commas.",
         _list, (), "ORIGINS")  # fmt: skip

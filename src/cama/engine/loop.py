@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -83,6 +84,7 @@ class Loop:
         self._n_interrupts = 0  # asked for, and not yet seen as Interrupted
         self._stopping = False
         self._abortable: frozenset[Request] = frozenset()
+        self._n_steps: int | None = None
 
     # Any thread
 
@@ -134,6 +136,10 @@ class Loop:
         self._post(_nothing)
         self._interrupt()
 
+    def pulse(self) -> int | None:
+        """How many steps ``run`` has begun; None while it waits for something to do."""
+        return self._n_steps
+
     def _register(self, request: Request) -> None:
         with self._lock:
             if request.id in self._requests:
@@ -178,11 +184,15 @@ class Loop:
         """Serve until ``stop``; sleeps on the inbox while there is nothing to do."""
         problem = RunnerError("the engine failed, the runner's log says why")
         try:
-            while not self._stopping:
+            for self._n_steps in count():
+                if self._stopping:
+                    break
                 if not self.step():
+                    self._n_steps = None
                     self._inbox.get()()
             problem = RunnerError("the model was unloaded before the answer was complete")
         finally:
+            self._n_steps = None
             self._close(problem)
             self._saving.close()
 

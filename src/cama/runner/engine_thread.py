@@ -39,6 +39,8 @@ class GenerationLoop(Protocol):
 
     def cancel(self, request_id: str) -> None: ...
 
+    def pulse(self) -> int | None: ...
+
     def run(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -90,6 +92,10 @@ class EngineThread(threading.Thread):
         if self.health.error is not None:
             raise from_dict(self.health.error)
         raise RunnerError("the model is not loaded yet")
+
+    def pulse(self) -> int | None:
+        """Counts what the engine does; None while it has nothing to do, or loads."""
+        return None if self._ready is None else self._ready.loop.pulse()
 
     def stop(self) -> None:
         """End the thread; a load that runs is not interrupted."""

@@ -143,12 +143,14 @@ async def start_runner(
     load_timeout: float,
     debug: bool = False,
     prefixes: PrefixFolder | None = None,
+    stall_timeout: float = 0.0,
     progress: Callable[[float], None] | None = None,
     command: list[str] | None = None,
 ) -> Runner:
     """Start a process, load ``spec`` in it, and return when it is ready.
 
-    ``load_timeout`` bounds the seconds in which the load makes no progress; 0 or less is no bound.
+    ``load_timeout`` bounds the seconds in which the load makes no progress, ``stall_timeout`` those
+    in which the engine computes and makes none, and the process ends; 0 or less is no bound.
     Raises LoadFailed, or what the child reports (InvalidModelFile, UnsupportedModel ...). No
     process is left behind. ``prefixes`` is where it keeps prompts that took long to read.
     ``command`` replaces the command line of the child.
@@ -159,6 +161,7 @@ async def start_runner(
         secret=secrets.token_urlsafe(32),
         debug=debug,
         prefixes=prefixes,
+        stall_timeout=stall_timeout,
     )
     async with AsyncExitStack() as stack:
         child = await ChildProcess.start(config, command)

@@ -41,6 +41,7 @@ Status = Literal["starting", "loading", "ready", "failed"]
 class RunnerConfig:
     """What a runner is started with; it travels over the child's standard input as one JSON line.
 
+    ``stall_timeout`` is how many seconds its engine may compute without progress; 0 is no bound.
     Standard input stays open: its end means that the parent is gone, and the runner exits.
     """
 
@@ -49,6 +50,7 @@ class RunnerConfig:
     secret: str
     debug: bool = False
     prefixes: PrefixFolder | None = None
+    stall_timeout: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         data = asdict(self) | {"model_path": str(self.model_path)}
@@ -70,6 +72,7 @@ class RunnerConfig:
             secret=data["secret"],
             debug=data["debug"],
             prefixes=data["prefixes"] and _prefix_folder(data["prefixes"]),
+            stall_timeout=data["stall_timeout"],
         )
 
 

@@ -12,7 +12,7 @@ MAX_LINE_BYTES = 4096
 
 _LOG_LINE = re.compile(r"\S+ (?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) (?P<text>[\w.]+: .*)")
 _ERROR = re.compile(
-    r"error:|CUDA error|ROCm error|cudaMalloc failed|error loading model", re.IGNORECASE
+    r"error:|CUDA error|ROCm error|cudaMalloc failed|error loading model|^Timeout \(", re.IGNORECASE
 )
 _ASSERTION = "GGML_ASSERT"
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import NoReturn
 
 import uvicorn
@@ -22,6 +23,7 @@ from cama.runner.engine_thread import EngineThread, MakeLoop
 from cama.runner.outbox import Outbox
 from cama.runner.protocol import RunnerConfig
 from cama.runner.stdin import ORPHANED, exit_with_parent
+from cama.runner.watchdog import Watchdog
 
 log = logging.getLogger("cama.runner")
 
@@ -52,6 +54,8 @@ def main(*, open_engine: OpenEngine, make_loop: MakeLoop) -> NoReturn:
     listener = _listen()
     engine = EngineThread(config, open_engine, make_loop, on_failure=_leave_unread)
     engine.start()
+    if config.stall_timeout > 0:
+        Watchdog(engine.pulse, config.stall_timeout, on_hang=partial(_leave, CRASHED)).start()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(config, engine, listener))
     _leave(0)
