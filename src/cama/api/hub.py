@@ -17,8 +17,8 @@ from cama.store.store import Store
 _MEMORY_SHARE = 0.8
 """Of the machine's memory; the rest is everybody else's."""
 
-_SHOWN = ("writing manifest", "success", "using autodetected", "using stop strings")
-"""How the steps of making a model begin that a pull tells too."""
+_SHOWN = ("writing manifest", "success")
+"""The steps of making a model that a pull tells too."""
 
 
 def pull_from_hub(
@@ -45,7 +45,7 @@ def _make(store: Store, name: ModelName, report: Report, found: Found) -> None:
     )
 
     def status(text: str) -> None:
-        if text.startswith(_SHOWN):
+        if text in _SHOWN:
             report(Progress(text))
 
     report(Progress("verifying sha256 digest"))

@@ -24,9 +24,13 @@ class Access:
     patience: Patience = field(default_factory=Patience)
 
     def check(self) -> None:
-        """Raises Offline."""
+        """Raises Offline, which says how a model comes here without a network."""
         if self.offline:
-            raise Offline("CAMA_OFFLINE is set: no request is sent to other machines")
+            raise Offline(
+                "CAMA_OFFLINE is set: no request is sent to other machines. Copy a GGUF file here "
+                "and name its path, or copy the folders blobs and manifests of another machine's "
+                "store into that of CAMA_MODELS"
+            )
 
     @classmethod
     def of(cls, settings: Settings, *, insecure: bool, patience: Patience) -> Self:
