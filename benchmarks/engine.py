@@ -4,9 +4,12 @@
     python -m benchmarks.engine --architecture qwen3 [--architecture lfm2 ...] [--type Q4_K_M]
 
 ``--architecture`` makes a model of that architecture with random weights, 0.3 to 1.2 billion of
-them, in a temporary folder. ``--quick`` measures one prompt and one sequence only. Both engines
-keep the weights mapped, use the same threads and get the same plans. A ratio above 1 means that the
-native engine is faster.
+them, in a temporary folder. ``--quick`` measures one prompt and one sequence only.
+``--processor-time`` counts the time that the process computes instead of the time that passes,
+which tells more where a machine has other work; speeds are then tokens per second of it.
+
+Both engines keep the weights mapped, use the same threads and get the same plans. A ratio above 1
+means that the native engine is faster.
 """
 
 import argparse
@@ -104,10 +107,13 @@ def open_llama(path: Path) -> LlamaEngine:
     return LlamaEngine.open(path, options(), "benchmark", lambda _: None)
 
 
-def seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
+Clock = Callable[[], float]
+
+
+def seconds(action: Callable[[], object], clock: Clock = time.perf_counter) -> float:
+    started = clock()
     action()
-    return time.perf_counter() - started
+    return clock() - started
 
 
 def tokens(n: int, n_vocab: int) -> list[int]:
@@ -128,27 +134,36 @@ def decode(engine: Engine, n_seq: int, position: int) -> None:
     engine.forward(Plan(tuple(spans)))
 
 
-def in_turns(n: int, actions: Sequence[Callable[[], object]], first: int = 0) -> Samples:
+def in_turns(
+    n: int,
+    actions: Sequence[Callable[[], object]],
+    first: int = 0,
+    clock: Clock = time.perf_counter,
+) -> Samples:
     """Time both actions ``n`` times; another one begins each turn."""
     samples = Samples()
     for turn in range(first, first + n):
         pairs = list(zip(actions, (samples.native, samples.llama), strict=True))
         for action, times in pairs if turn % 2 == 0 else pairs[::-1]:
-            times.append(seconds(action))
+            times.append(seconds(action, clock))
     return samples
 
 
-def compare_prefill(engines: Sequence[Engine], n: int, rounds: int) -> Samples:
+def compare_prefill(
+    engines: Sequence[Engine], n: int, rounds: int, clock: Clock = time.perf_counter
+) -> Samples:
     """A prompt of ``n`` tokens."""
 
     def run(engine: Engine) -> None:
         engine.truncate(FIRST, 0)
         prefill(engine, n)
 
-    return in_turns(rounds, [partial(run, engine) for engine in engines])
+    return in_turns(rounds, [partial(run, engine) for engine in engines], clock=clock)
 
 
-def compare_decode(engines: Sequence[Engine], n_seq: int, steps: int) -> Samples:
+def compare_decode(
+    engines: Sequence[Engine], n_seq: int, steps: int, clock: Clock = time.perf_counter
+) -> Samples:
     """One token more for each of ``n_seq`` sequences, the engines taking turns step by step."""
     for engine in engines:
         for i in range(n_seq):
@@ -160,7 +175,7 @@ def compare_decode(engines: Sequence[Engine], n_seq: int, steps: int) -> Samples
         decode(engine, n_seq, next(position))
 
     actions = [partial(run, e, p) for e, p in zip(engines, positions, strict=True)]
-    samples = in_turns(steps, actions)
+    samples = in_turns(steps, actions, clock=clock)
     for engine in engines:
         for i in range(n_seq):
             engine.truncate(SeqId(i), 0)
@@ -215,7 +230,9 @@ def busy(n: int) -> Iterator[None]:
             spinner.join()
 
 
-def measure(path: Path, rounds: int, *, quick: bool = False) -> Iterator[Row]:
+def measure(
+    path: Path, rounds: int, *, quick: bool = False, clock: Clock = time.perf_counter
+) -> Iterator[Row]:
     """Every measurement, over ``rounds`` fresh pairs of engines; few of them when ``quick``.
 
     Where memory happens to lie makes one engine up to 2 % faster than the next of the same kind.
@@ -228,9 +245,9 @@ def measure(path: Path, rounds: int, *, quick: bool = False) -> Iterator[Row]:
         native, llama = open_pair(path, turn, opened)
         compare_prefill((native, llama), PREFILL[0], 1)  # touch every page of the maps
         for n in lengths:
-            prompts[n].extend(compare_prefill((native, llama), n, 1 + (n <= 512)))
+            prompts[n].extend(compare_prefill((native, llama), n, 1 + (n <= 512), clock))
         for n_seq in sequences:
-            steps[n_seq].extend(compare_decode((native, llama), n_seq, DECODE_STEPS))
+            steps[n_seq].extend(compare_decode((native, llama), n_seq, DECODE_STEPS, clock))
         native.close()
         llama.close()
     name = path.stem
@@ -292,6 +309,7 @@ def main() -> None:
     parser.add_argument("--type", default="Q4_K_M", help="of the weights of a made model")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one prompt and one sequence only")
+    parser.add_argument("--processor-time", action="store_true", help="instead of wall time")
     parser.add_argument("--contended", action="store_true", help="decode beside busy processes")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
@@ -302,7 +320,10 @@ def main() -> None:
         print(
             f"{'model':24} {'measure':26} {'native':>10} {'libllama':>10} {'unit':6} {'ratio':>8}"
         )
-    run = measure_contended if arguments.contended else partial(measure, quick=arguments.quick)
+    clock = time.process_time if arguments.processor_time else time.perf_counter
+    run = measure_contended
+    if not arguments.contended:
+        run = partial(measure, quick=arguments.quick, clock=clock)
     with tempfile.TemporaryDirectory(prefix="cama-benchmark-") as folder:
         made = (made_model(Path(folder), name, arguments.type) for name in arguments.architecture)
         for path in itertools.chain(arguments.models, made):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cama.core.errors import LoadFailed, UnsupportedModel
-from cama.core.load import LoadOptions
+from cama.core.load import EngineChoice, LoadOptions
 from cama.engine.base import Plan, SeqId, Span
 from cama.engine.native.open import open_native
 from cama.engine.select import open_engine
@@ -125,6 +126,17 @@ def test_adapters_of_experts_go_to_libllama(
         engine.truncate(SeqId(0), 0)
     assert np.abs(rows[0] - rows[1]).max() > 0.01
     engine.close()
+
+
+def test_a_scaling_that_libllama_would_assert_is_refused(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = rewrite(tiny_model(), tmp_path / "spiral.gguf", {"llama.rope.scaling.type": "spiral"})
+    engines: tuple[EngineChoice, ...] = ("auto", "native", "llama")
+    for engine in engines:
+        load = replace(LOAD, engine=engine)
+        with pytest.raises(UnsupportedModel, match="rope scaling 'spiral' is not implemented"):
+            open_engine(path, load, lambda _: None)
 
 
 def test_what_no_engine_runs_is_refused_with_both_reasons(

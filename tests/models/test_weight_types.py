@@ -90,5 +90,6 @@ def test_a_type_that_nothing_multiplies_is_refused(tmp_path: Path, kind: str) ->
             for t in file.tensors.values()
         ]
         write_gguf(path, head, tensors)
-    with pytest.raises(UnsupportedModel, match=rf"blk\.0\.attn_q\.weight.*{kind}"):
-        NativeEngine.open(path, LOAD, "test", lambda _: None)
+    for engine_type in (NativeEngine, LlamaEngine):
+        with pytest.raises(UnsupportedModel, match=rf"blk\.0\.attn_q\.weight.*{kind}"):
+            engine_type.open(path, LOAD, "test", lambda _: None)

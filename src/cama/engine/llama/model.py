@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cama.core.errors import UnsupportedModel
 from cama.core.load import CacheType, LoadOptions
+from cama.engine.llama.header import check_header
 from cama.ggml._abi import (
     GGML_BACKEND_DEVICE_TYPE_GPU,
     GGML_BACKEND_DEVICE_TYPE_IGPU,
@@ -41,10 +42,12 @@ CACHE_TYPES: dict[CacheType, int] = {
 def open_model(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> int:
     """Load the weights. ``progress`` is called on this thread and must not raise.
 
-    Raises ModelNotFound, InvalidModelFile and LoadFailed.
+    Raises ModelNotFound, InvalidModelFile, UnsupportedModel and LoadFailed.
     """
     for part in load.parts or (path,):
-        GGUFFile.open(part).close()  # libllama trusts a header more than ours does
+        with GGUFFile.open(part) as file:  # libllama trusts a header more than ours does
+            if "general.architecture" in file.metadata:  # later parts do not say it
+                check_header(file)
 
     def report(fraction: float, _: int) -> bool:
         progress(fraction)

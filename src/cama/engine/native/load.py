@@ -14,10 +14,11 @@ from cama.engine.native.kvcache.layout import CacheLayout
 from cama.engine.native.model_file import ModelFile
 from cama.engine.native.nn import BaseConfig, Decoder, DecoderConfig, Encoder, Weights
 from cama.engine.tokenizer import LlamaTokenizer
+from cama.engine.weight_types import NO_WEIGHTS
 from cama.ggml.backend import Backend, Buffer
 from cama.ggml.graph import Context
 from cama.ggml.tensor import Tensor
-from cama.gguf import GGMLType, GGUFFile
+from cama.gguf import GGUFFile
 
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
@@ -27,11 +28,6 @@ OfTensor = Callable[[str], Backend | None]
 _EMBEDDING = "token_embd.weight"
 _HOST_ALIGNMENT = 32
 """What ggml's CPU kernels assume of a tensor's address."""
-
-_NO_WEIGHTS = frozenset(
-    GGMLType[name] for name in ("Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64")
-)
-"""Types of activations and indices. ggml would not refuse to multiply with them, but crash."""
 
 
 def open_file(path: Path, make: Callable[[ModelFile], _T], progress: Callable[[float], None]) -> _T:
@@ -124,7 +120,7 @@ class MappedWeights:
         tensor = self._tensors.get(name)
         if tensor is not None:
             self._taken.add(name)
-            if (kind := self._kinds[name]) in _NO_WEIGHTS:
+            if (kind := self._kinds[name]) in NO_WEIGHTS:
                 raise UnsupportedModel(f"{name} is of the type {kind.name}, not one of weights")
         return tensor
 
