@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from cama.core.errors import NotEnoughMemory
 from tests.api.fakes import FakeScheduler
 
 
@@ -56,3 +57,20 @@ async def test_plan_refuses_what_it_cannot_mean(
 async def test_plan_of_no_model(api: httpx.AsyncClient) -> None:
     response = await plan(api, model="nobody")
     assert (response.status_code, response.json()["error"]) == (404, "model 'nobody' not found")
+
+
+async def test_a_model_that_is_too_large_is_an_error_as_ollama_has_it(
+    api: httpx.AsyncClient, scheduler: FakeScheduler
+) -> None:
+    text = "model requires more system memory (9.5 GiB) than is available (8.0 GiB)"
+    scheduler.error = NotEnoughMemory(text, needed=1, available=0)
+    response = await api.post("/api/generate", json={"model": "chatty", "prompt": "Hi"})
+    assert (response.status_code, response.json()) == (500, {"error": text})
+
+
+async def test_a_load_says_what_it_will_take(
+    api: httpx.AsyncClient, scheduler: FakeScheduler
+) -> None:
+    await api.post("/api/generate", json={"model": "chatty", "prompt": "Hi"})
+    planned = (await plan(api)).json()["required"]
+    assert scheduler.leases[0][0].memory_bytes == planned > 0

@@ -146,9 +146,10 @@ def test_need_of_a_quantized_cache_is_what_the_native_engine_takes(
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What libllama logs while it makes a context: the sizes of its buffers are nowhere else."""
     from cama.engine.llama import model
+    from cama.ggml._abi import ggml_log_callback
     from cama.ggml._llama_abi import llama_context_params
     from cama.ggml.library import address_of, silent_log
-    from cama.ggml.llama import ggml_log_callback, llama
+    from cama.ggml.llama import llama
 
     lines: list[str] = []
     callback = ggml_log_callback(lambda level, text, data: lines.append(text.decode()))

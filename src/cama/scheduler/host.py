@@ -27,8 +27,8 @@ def host_memory(cgroup: Path = _CGROUP) -> HostMemory:
     total, available = int(machine.total), int(machine.available)
     limit, used = _number(cgroup / "memory.max"), _number(cgroup / "memory.current")
     if limit is not None and used is not None and limit < total:
-        # Pages of files that are only kept because there was room go when they are needed.
-        kept = _statistic(cgroup / "memory.stat", "inactive_file")
+        # Pages of files, such as weights, go when they are needed, also those that are in use.
+        kept = _statistics(cgroup / "memory.stat", "inactive_file", "active_file")
         total, available = limit, min(available, max(0, limit - used + kept))
         return HostMemory(total=total, available=available)
     return HostMemory(total=total, available=available, swap=_free_swap())
@@ -74,10 +74,11 @@ def _number(path: Path) -> int | None:
     return int(text) if text.isdecimal() else None
 
 
-def _statistic(path: Path, name: str) -> int:
+def _statistics(path: Path, *names: str) -> int:
+    """The sum of what a file of names and numbers says; 0 for what it does not say."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except (OSError, UnicodeDecodeError):
         return 0
-    values = dict(line.split(maxsplit=1) for line in lines if " " in line)
-    return int(values.get(name, "0"))
+    values = (line.split() for line in lines)
+    return sum(int(v[1]) for v in values if len(v) == 2 and v[0] in names and v[1].isdecimal())

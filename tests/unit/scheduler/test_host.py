@@ -38,9 +38,9 @@ def test_host_memory_counts_pages_that_can_go_as_available(tmp_path: Path) -> No
         tmp_path,
         memory__max=2**24,
         memory__current=2**24,
-        memory__stat=f"anon 5\ninactive_file {2**20}",
+        memory__stat=f"anon 5\ninactive_file {2**20}\nactive_file {2**19}\nodd\nactive_file x",
     )
-    assert host_memory(folder).available == 2**20
+    assert host_memory(folder).available == 2**20 + 2**19
 
 
 @pytest.mark.parametrize(
