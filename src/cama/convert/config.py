@@ -1,7 +1,7 @@
 """The JSON files of a checkpoint: read within bounds, their members typed or refused by name."""
 
 import json
-import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +11,9 @@ from cama.core.errors import InvalidModelFile, UnsupportedModel
 MAX_JSON_BYTES: Final = 256 << 20
 """Gemma 3's tokenizer has 33 million bytes."""
 
+_MAX_FLOAT32: Final = 3.4028234663852886e38
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+
 
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a file. Raises InvalidModelFile."""
@@ -18,6 +21,8 @@ def read_json(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             data = file.read(MAX_JSON_BYTES + 1)
         value = json.loads(data) if len(data) <= MAX_JSON_BYTES else None
+        if _SURROGATE.search(data):
+            json.dumps(value, ensure_ascii=False).encode()  # half a pair is no text
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidModelFile(
             f"{path.name} cannot be read: {error}", path=str(path), field="json"
@@ -46,8 +51,8 @@ class Config:
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self._wrong(key, "a number")
-        if not math.isfinite(value):
-            raise self._wrong(key, "a finite number")
+        if not abs(value) <= _MAX_FLOAT32:
+            raise self._wrong(key, "a number that 32 bits hold")
         return float(value)
 
     def text(self, key: str, default: str | None = None) -> str:
@@ -74,7 +79,7 @@ class Config:
     def numbers(self, key: str) -> list[float]:
         value = self._get(key, None)
         if not isinstance(value, list) or not all(
-            isinstance(item, int | float) and math.isfinite(item) for item in value
+            isinstance(item, int | float) and abs(item) <= _MAX_FLOAT32 for item in value
         ):
             raise self._wrong(key, "a list of numbers")
         return [float(item) for item in value]
@@ -86,6 +91,15 @@ class Config:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise self._wrong(key, "a list of texts")
         return value
+
+    def parts(self, key: str) -> "list[Config]":
+        """The objects of a list; an absent one is empty."""
+        value = self.values.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self._wrong(key, "a list of objects")
+        return [Config(item, f"{self.where}: {key}") for item in value]
 
     def has(self, key: str) -> bool:
         return self.values.get(key) is not None

@@ -29,6 +29,7 @@ def read_rope(config: Config, layers: str = "") -> Rope:
     if layers and scaling.has(layers):
         scaling = scaling.part(layers)
     base = scaling.number("rope_theta", config.number("rope_theta", 10000.0))
+    config.require(base > 1, f"rope_theta {base:g}")
     kind = scaling.text("rope_type", scaling.text("type", "default"))
     return Rope(base, {"su": "longrope", "dynamic": "default"}.get(kind, kind), scaling)
 
@@ -45,18 +46,24 @@ def rope_metadata(config: Config, rope: Rope, *kinds: str) -> Metadata:
     config.require(rope.kind in kinds, f"rope scaling {rope.kind!r}")
     match rope.kind:
         case "linear":
-            factor = rope.scaling.number("factor")
+            factor = _factor(rope.scaling)
             return keys | {"rope.scaling.type": "linear", "rope.scaling.factor": F32(factor)}
         case "yarn":
             return keys | _yarn(config, rope.scaling)
     return keys
 
 
+def _factor(scaling: Config) -> float:
+    factor = scaling.number("factor")
+    scaling.require(factor >= 1, f"the factor {factor:g}")
+    return factor
+
+
 def _yarn(config: Config, scaling: Config) -> Metadata:
     for key, usual in (("beta_fast", 32.0), ("beta_slow", 1.0)):
         config.require(scaling.number(key, usual) == usual, f"yarn with another {key} than {usual}")
     config.require(not scaling.has("mscale"), "yarn with mscale")
-    factor = scaling.number("factor")
+    factor = _factor(scaling)
     context = config.integer("max_position_embeddings")
     usual = 1 + 0.1 * math.log(max(factor, 1.0))
     return {
@@ -76,7 +83,7 @@ def llama3_factors(config: Config) -> Tables:
     if rope.kind != "llama3":
         return {}
     width = head_dim(config)
-    factor = rope.scaling.number("factor")
+    factor = _factor(rope.scaling)
     low = rope.scaling.number("low_freq_factor", 1.0)
     high = rope.scaling.number("high_freq_factor", 4.0)
     context = rope.scaling.integer("original_max_position_embeddings", 8192)

@@ -64,7 +64,8 @@ def find_sources(checkpoint: Checkpoint, family: Family, config: Config) -> Sour
         target = rename(name)
         if target is not None:
             experts.setdefault(target[0], {})[target[1] or 0] = tensor
-    is_tied = config.flag("tie_word_embeddings", not family.has_output)
+    # Of a config that says nothing, the tensors tell.
+    is_tied = config.flag("tie_word_embeddings", "output.weight" not in experts)
     if is_tied or not family.has_output:
         experts.pop("output.weight", None)
     elif "output.weight" not in experts:

@@ -19,7 +19,8 @@ def metadata(config: Config) -> Metadata:
         "attention.sliding_window": config.integer("sliding_window", 0),
     }
     if rope.kind == "longrope":
-        scale = context / max(1, original)
+        config.require(original > 1, f"original_max_position_embeddings {original}")
+        scale = context / original
         usual = math.sqrt(1 + math.log(scale) / math.log(original)) if scale > 1 else 1.0
         factor = rope.scaling.number("attention_factor", usual)
         keys["rope.scaling.attn_factor"] = F32(factor)

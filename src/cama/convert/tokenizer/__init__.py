@@ -45,6 +45,5 @@ def _is_byte_level(tokenizer: Config) -> bool:
     """Whether tokens are bytes in disguise; only then one step or the decoder is ByteLevel."""
     steps = [tokenizer.part("pre_tokenizer"), tokenizer.part("decoder")]
     for step in list(steps):
-        nested = step.values.get("pretokenizers") or step.values.get("decoders") or []
-        steps += [Config(inner) for inner in nested if isinstance(inner, dict)]
+        steps += [*step.parts("pretokenizers"), *step.parts("decoders")]
     return any(step.values.get("type") == "ByteLevel" for step in steps)

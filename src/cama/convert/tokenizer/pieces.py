@@ -75,8 +75,7 @@ def _adds_space(tokenizer: Config) -> bool:
     """Whether a text begins with a space that nobody wrote."""
     steps = [tokenizer.part("normalizer"), tokenizer.part("pre_tokenizer")]
     for step in list(steps):
-        nested = step.values.get("normalizers") or step.values.get("pretokenizers") or []
-        steps += [Config(inner) for inner in nested if isinstance(inner, dict)]
+        steps += [*step.parts("normalizers"), *step.parts("pretokenizers")]
     for step in steps:
         kind = step.values.get("type")
         if kind == "Prepend" and step.values.get("prepend") == _SPACE:

@@ -83,8 +83,7 @@ def _added(
 def _frame(tokenizer: Config, vocabulary: Vocabulary) -> tuple[int | None, int | None]:
     """The tokens that tokenizer.json's template puts before and behind a text."""
     step = tokenizer.part("post_processor")
-    steps = [step, *(Config(s) for s in step.values.get("processors") or [] if isinstance(s, dict))]
-    for template in steps:
+    for template in (step, *step.parts("processors")):
         if template.values.get("type") == "TemplateProcessing":
             single = template.values.get("single")
             if isinstance(single, list) and single:

@@ -59,9 +59,8 @@ def _steps(step: Config) -> Iterator[str]:
     kind = step.text("type", "")
     match kind:
         case "Sequence":
-            for inner in step.values.get("pretokenizers") or []:
-                if isinstance(inner, dict):
-                    yield from _steps(Config(inner, step.where))
+            for inner in step.parts("pretokenizers"):
+                yield from _steps(inner)
         case "Split":
             pattern = step.part("pattern").text("Regex", "")
             step.require(step.text("behavior", "") == "Isolated", "splits that are not isolated")

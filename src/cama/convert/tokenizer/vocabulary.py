@@ -87,10 +87,7 @@ def numbered(vocab: Mapping[str, Any]) -> dict[int, str]:
 
 def added_tokens(tokenizer: Config) -> dict[int, Token]:
     """Tokens that are matched before any others. Raises InvalidModelFile."""
-    entries = tokenizer.values.get("added_tokens") or []
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InvalidModelFile("tokenizer.json: added_tokens is no list", field="added_tokens")
-    return dict(_added(Config(entry, "tokenizer.json: added_tokens") for entry in entries))
+    return dict(_added(tokenizer.parts("added_tokens")))
 
 
 def _added(entries: Iterable[Config]) -> Iterable[tuple[int, Token]]:
