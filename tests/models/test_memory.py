@@ -41,8 +41,9 @@ def test_need_of_a_toy_is_what_the_native_engine_takes(
         assert cells == storage.cell_bytes * engine.info.n_cells
         states = sum(4 * pool.shape[0] * pool.shape[1] for pool in storage.state_pools)
         assert found.get("states", 0) == states
-        compute = ggml().ggml_backend_sched_get_buffer_size(
-            engine._scheduler.address, engine._devices.cpu.address
+        compute = sum(
+            ggml().ggml_backend_sched_get_buffer_size(engine._scheduler.address, stream)
+            for stream in engine._devices.cpu.addresses
         )
         assert 0.9 * compute <= found["compute"] <= 1.7 * compute + 2**16
     finally:

@@ -47,6 +47,9 @@ COMMANDS = {
         "Compare both engines on a model",
         ("CAMA_MODELS", "CAMA_MODEL_PATH", "CAMA_NUM_THREADS"),
     ),
+    "devices": Entry(
+        "devices", "Show what computes here", ("CAMA_KERNELS", "CAMA_NUM_THREADS")
+    ),
     "cp": Entry("cp", "Copy a model", _CLIENT),
     "doctor": Entry("doctor", "Look for damage in the model store, and mend it", ("CAMA_MODELS",)),
     "rm": Entry("rm", "Remove models", _CLIENT),

@@ -90,6 +90,13 @@ def _cache_type(text: str) -> CacheType:
     return found
 
 
+def _kernels(text: str) -> str:
+    """The library of kernels reads the variable itself, in the process that computes."""
+    if text not in ("auto", "avx512", "avx2", "off"):
+        raise InvalidOption("must be auto, avx512, avx2 or off")
+    return text
+
+
 def _seconds(text: str) -> float:
     """A keep-alive: a Go duration, or plain seconds."""
     try:
@@ -183,6 +190,9 @@ class Settings:
     )
     num_threads: int = _setting(
         "NUM_THREADS", "Threads that compute (0: the machine's cores).", _integer, 0
+    )
+    kernels: str = _setting(
+        "KERNELS", "Kernels of Cama that compute: auto, avx512, avx2 or off.", _kernels, "auto"
     )
     model_path: tuple[Path, ...] = _setting(
         "MODEL_PATH", "Folders searched for GGUF files by name.", _paths, ()

@@ -12,6 +12,14 @@ from cama.ggml.library import ggml
 from cama.ggml.tensor import Tensor
 
 
+_KINDS = {
+    _abi.GGML_BACKEND_DEVICE_TYPE_CPU: "cpu",
+    _abi.GGML_BACKEND_DEVICE_TYPE_GPU: "gpu",
+    _abi.GGML_BACKEND_DEVICE_TYPE_IGPU: "integrated gpu",
+    _abi.GGML_BACKEND_DEVICE_TYPE_ACCEL: "accelerator",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A device as ggml lists it. Memory in bytes; ``type`` is a GGML_BACKEND_DEVICE_TYPE_*."""
@@ -22,6 +30,11 @@ class Device:
     type: int
     free_bytes: int
     total_bytes: int
+
+    @property
+    def kind(self) -> str:
+        """The type in a word."""
+        return _KINDS.get(self.type, "other")
 
 
 def devices() -> list[Device]:
@@ -45,13 +58,19 @@ def _describe(address: int) -> Device:
 
 
 class Backend:
-    """A stream of work on the CPU; ``abort``, which must outlive it, stops a computation."""
+    """A stream of work on the CPU; ``abort``, which must outlive it, stops a computation.
+
+    ``addresses`` are its streams for ggml's scheduler: those of kernels that take over some of the
+    work come first.
+    """
 
     def __init__(self, n_threads: int, abort: AbortFlag) -> None:
         self.address = self._start()
         lib = ggml()
+        self.addresses: tuple[int, ...] = (*self._accelerators(), self.address)
+        for address in self.addresses:
+            _set_threads(address, n_threads)
         if lib.ggml_backend_is_cpu(self.address):
-            lib.ggml_backend_cpu_set_n_threads(self.address, n_threads)
             lib.ggml_backend_cpu_set_abort_callback(self.address, abort.callback, abort.data)
 
     def _start(self) -> int:
@@ -60,17 +79,33 @@ class Backend:
             raise EngineError("ggml could not start its CPU backend")
         return address
 
+    def _accelerators(self) -> list[int]:
+        """Streams of what computes beside the CPU, in its memory."""
+        found = [d for d in devices() if d.type == _abi.GGML_BACKEND_DEVICE_TYPE_ACCEL]
+        started = (ggml().ggml_backend_dev_init(device.address, None) for device in found)
+        return [address for address in started if address]
+
     def supports(self, node: int) -> bool:
-        return ggml().ggml_backend_supports_op(self.address, node)
+        lib = ggml()
+        return any(lib.ggml_backend_supports_op(address, node) for address in self.addresses)
 
     def allocate(self, n_bytes: int) -> "Buffer":
         """Memory of the device, which is not cleared. Raises EngineError when it has none left."""
         return Buffer(ggml().ggml_backend_alloc_buffer(self.address, n_bytes))
 
     def close(self) -> None:
-        if self.address:
-            ggml().ggml_backend_free(self.address)
-            self.address = 0
+        for address in self.addresses:
+            ggml().ggml_backend_free(address)
+        self.address, self.addresses = 0, ()
+
+
+def _set_threads(backend: int, n_threads: int) -> None:
+    """By the function that the backend's library offers for it, if any."""
+    lib = ggml()
+    registry = lib.ggml_backend_dev_backend_reg(lib.ggml_backend_get_device(backend))
+    function = lib.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_set_n_threads")
+    if function:
+        _abi.ggml_backend_set_n_threads_t(function)(backend, n_threads)
 
 
 class DeviceBackend(Backend):
@@ -85,6 +120,9 @@ class DeviceBackend(Backend):
         if not address:
             raise EngineError(f"ggml could not start the device {self.device.name}")
         return address
+
+    def _accelerators(self) -> list[int]:
+        return []
 
 
 class Buffer:
@@ -149,9 +187,10 @@ class Scheduler:
 
     def __init__(self, backends: Sequence[Backend], max_nodes: int) -> None:
         self.backends = tuple(backends)
-        pointers = (ctypes.c_void_p * len(backends))(*(b.address for b in backends))
+        streams = [address for backend in backends for address in backend.addresses]
+        pointers = (ctypes.c_void_p * len(streams))(*streams)
         address = ggml().ggml_backend_sched_new(
-            ctypes.addressof(pointers), None, len(backends), max_nodes, False, True
+            ctypes.addressof(pointers), None, len(streams), max_nodes, False, True
         )
         if not address:
             raise EngineError("ggml could not make a scheduler")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cama.core.errors import LibraryMismatch
+from cama.ggml import kernels
 from cama.ggml._abi import (
     GGML_TYPE_F16,
     GGML_VERSION,
@@ -16,6 +17,7 @@ from cama.ggml._abi import (
     ggml_init_params,
     ggml_tensor,
 )
+from cama.ggml.kernels import Kernels
 
 REMEDY = f"install llama-cpp-python=={LLAMA_CPP_PYTHON_VERSION}"
 
@@ -33,7 +35,17 @@ def ggml() -> Ggml:
     library = Ggml([library_path(name) for name in ("ggml-base", "ggml-cpu", "ggml")])
     check(library)
     library.ggml_log_set(silent_log(), None)
+    _kernels.append(kernels.load(library))
     return library
+
+
+_kernels: list[Kernels] = []
+
+
+def own_kernels() -> Kernels:
+    """Cama's kernels in this process."""
+    ggml()
+    return _kernels[0]
 
 
 def silent_log() -> int:

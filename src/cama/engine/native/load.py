@@ -80,6 +80,7 @@ class MappedWeights:
             return
         base = _address(file)
         mapped = Buffer.over(base, file.size)
+        mapped.hold_weights()
         self._buffers.append(mapped)
         for info in file.tensors.values():
             tensor = self._context.new(int(info.type), info.shape or (1,), info.name)
@@ -90,8 +91,6 @@ class MappedWeights:
                 self._far.setdefault(device, []).append((tensor, info.name))
             self._tensors[info.name] = tensor
         self._copy_embedding(on("output.weight"))
-        if self._far:
-            mapped.hold_weights()
 
     def _copy_embedding(self, device: Backend | None) -> None:
         """A table that is also the output's matrix is needed in both places."""

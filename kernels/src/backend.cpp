@@ -1,0 +1,320 @@
+// A ggml backend of type ACCEL: it takes products with quantized weights, and leaves the rest.
+//
+// ggml_backend_load() loads this library. What it needs of ggml it asks the library that is already
+// in the process, so it is linked with none.
+#include <dlfcn.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "gemm.h"
+#include "ggml_abi.h"
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+using namespace ggml;
+using cama::Column;
+using cama::Group;
+using cama::Kernel;
+
+constexpr const char* kName = "Cama";
+constexpr size_t kAlignment = 64;
+
+// ---- what is asked of ggml -------------------------------------------------------------------
+
+struct Host {
+    int (*n_nodes)(Graph*);
+    Tensor* (*node)(Graph*, int);
+    bool (*is_host)(BufferType*);
+    Buffer* (*buffer_init)(BufferType*, BufferInterface, void* context, size_t size);
+    const char* (*op_name)(int);
+    size_t (*type_size)(int);
+    int64_t (*block_size)(int);
+    size_t (*tensor_overhead)();
+    Buffer* (*from_pointer)(void*, size_t);
+};
+
+bool bind(Host& host) {
+    void* library = dlopen("libggml-base.so.0", RTLD_LAZY | RTLD_NOLOAD);
+    if (!library) return false;
+    bool all = true;
+    const auto find = [&](auto& function, const char* name) {
+        function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(dlsym(library, name));
+        all = all && function;
+    };
+    find(host.n_nodes, "ggml_graph_n_nodes");
+    find(host.node, "ggml_graph_node");
+    find(host.is_host, "ggml_backend_buft_is_host");
+    find(host.buffer_init, "ggml_backend_buffer_init");
+    find(host.op_name, "ggml_op_name");
+    find(host.type_size, "ggml_type_size");
+    find(host.block_size, "ggml_blck_size");
+    find(host.tensor_overhead, "ggml_tensor_overhead");
+    return all && std::strcmp(host.op_name(OP_MUL_MAT), "MUL_MAT") == 0 &&
+           std::strcmp(host.op_name(OP_MUL_MAT_ID), "MUL_MAT_ID") == 0 &&
+           host.tensor_overhead() == kTensorBytes + 32;
+}
+
+Host host;
+
+// ---- which instructions ----------------------------------------------------------------------
+
+struct Choice {
+    const char* name;  // empty where nothing fits this processor
+    const char* reason;
+    const Kernel* kernels;
+};
+
+// CAMA_KERNELS may name a lesser set than the processor has, or "off".
+Choice choose() {
+    const char* wanted = std::getenv("CAMA_KERNELS");
+    if (!wanted || !*wanted) wanted = "auto";
+    const auto allows = [&](const char* name) {
+        return !std::strcmp(wanted, "auto") || !std::strcmp(wanted, name);
+    };
+    __builtin_cpu_init();
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                          __builtin_cpu_supports("f16c");
+#ifdef CAMA_EMULATE
+    const bool has_avx512 = has_avx2;
+#else
+    const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                            __builtin_cpu_supports("avx512vnni");
+#endif
+    if (allows("avx512") && has_avx512) return {"avx512", "", cama::kernels_avx512()};
+    if (allows("avx2") && has_avx2) return {"avx2", "", cama::kernels_avx2()};
+    if (!std::strcmp(wanted, "off")) return {"", "CAMA_KERNELS is off", nullptr};
+    return {"", "the processor has none of the instructions that they need", nullptr};
+}
+
+const Choice& choice() {
+    static const Choice chosen = choose();
+    return chosen;
+}
+
+const Kernel* kernel_of(int type) {
+    for (const Kernel* kernel = choice().kernels; kernel && kernel->type >= 0; ++kernel)
+        if (kernel->type == type) return kernel;
+    return nullptr;
+}
+
+// ---- buffers: ordinary memory, by a name that comes before ggml's repacking -------------------
+
+const char* buffer_type_name(BufferType*) { return kName; }
+size_t buffer_alignment(BufferType*) { return kAlignment; }
+bool buffer_is_host(BufferType*) { return true; }
+
+void free_own(Buffer* buffer) { std::free(buffer->context); }
+void* base_of(Buffer* buffer) { return buffer->context; }
+
+void set_all(Buffer*, Tensor* t, uint8_t value, size_t offset, size_t size) {
+    std::memset(static_cast<char*>(t->data) + offset, value, size);
+}
+void set(Buffer*, Tensor* t, const void* data, size_t offset, size_t size) {
+    std::memcpy(static_cast<char*>(t->data) + offset, data, size);
+}
+void get(Buffer*, const Tensor* t, void* data, size_t offset, size_t size) {
+    std::memcpy(data, static_cast<const char*>(t->data) + offset, size);
+}
+void clear(Buffer* buffer, uint8_t value) { std::memset(buffer->context, value, buffer->size); }
+
+BufferInterface buffer_interface(bool is_own) {
+    BufferInterface i{};
+    i.free_buffer = is_own ? free_own : nullptr;
+    i.get_base = base_of;
+    i.memset_tensor = set_all;
+    i.set_tensor = set;
+    i.get_tensor = get;
+    i.clear = clear;
+    return i;
+}
+
+Buffer* allocate(BufferType* type, size_t size) {
+    const size_t rounded = (size + kAlignment - 1) / kAlignment * kAlignment;
+    void* memory = std::aligned_alloc(kAlignment, rounded ? rounded : kAlignment);
+    return memory ? host.buffer_init(type, buffer_interface(true), memory, size) : nullptr;
+}
+
+extern Device device;
+
+BufferType buffer_type{
+    {buffer_type_name, allocate, buffer_alignment, nullptr, nullptr, buffer_is_host}, &device, nullptr};
+
+// ---- the backend -----------------------------------------------------------------------------
+
+struct Stream {
+    int n_threads = 1;
+    cama::Workspace workspace;
+    std::vector<Column> columns;
+    std::vector<Group> groups;
+    std::vector<int> counts;
+};
+
+const float* x_row(const Tensor* t, int64_t i1, int64_t i2, int64_t i3) {
+    return reinterpret_cast<const float*>(static_cast<const char*>(t->data) + i1 * t->nb[1] + i2 * t->nb[2] +
+                                          i3 * t->nb[3]);
+}
+
+float* y_row(Tensor* t, int64_t i1, int64_t i2, int64_t i3) {
+    return reinterpret_cast<float*>(static_cast<char*>(t->data) + i1 * t->nb[1] + i2 * t->nb[2] + i3 * t->nb[3]);
+}
+
+// Every plane of the weights, with the planes of the activations that it is repeated over.
+void gather(Stream& stream, Tensor* dst) {
+    const Tensor *w = dst->src[0], *x = dst->src[1];
+    const int64_t repeat2 = x->ne[2] / w->ne[2], repeat3 = x->ne[3] / w->ne[3];
+    for (int64_t w3 = 0; w3 < w->ne[3]; ++w3)
+        for (int64_t w2 = 0; w2 < w->ne[2]; ++w2) {
+            const auto* data = static_cast<const uint8_t*>(w->data) + w2 * w->nb[2] + w3 * w->nb[3];
+            const int first = static_cast<int>(stream.columns.size());
+            for (int64_t i3 = w3 * repeat3; i3 < (w3 + 1) * repeat3; ++i3)
+                for (int64_t i2 = w2 * repeat2; i2 < (w2 + 1) * repeat2; ++i2)
+                    for (int64_t i1 = 0; i1 < x->ne[1]; ++i1)
+                        stream.columns.push_back({x_row(x, i1, i2, i3), y_row(dst, i1, i2, i3)});
+            stream.groups.push_back({data, first, static_cast<int>(stream.columns.size()) - first});
+        }
+}
+
+// Each row goes to the matrix that ids names for it; rows of one matrix come together.
+bool gather_by_id(Stream& stream, Tensor* dst) {
+    const Tensor *w = dst->src[0], *x = dst->src[1], *ids = dst->src[2];
+    const int n_experts = static_cast<int>(w->ne[2]);
+    const int64_t n_used = ids->ne[0], n_tokens = ids->ne[1];
+    const auto id = [&](int64_t i, int64_t t) {
+        return *reinterpret_cast<const int32_t*>(static_cast<const char*>(ids->data) + i * ids->nb[0] +
+                                                 t * ids->nb[1]);
+    };
+    stream.counts.assign(n_experts + 1, 0);
+    for (int64_t t = 0; t < n_tokens; ++t)
+        for (int64_t i = 0; i < n_used; ++i) {
+            const int32_t expert = id(i, t);
+            if (expert < 0 || expert >= n_experts) return false;
+            ++stream.counts[expert + 1];
+        }
+    for (int e = 0; e < n_experts; ++e) {
+        const int n = stream.counts[e + 1];
+        if (n) stream.groups.push_back({static_cast<const uint8_t*>(w->data) + e * w->nb[2], stream.counts[e], n});
+        stream.counts[e + 1] += stream.counts[e];
+    }
+    stream.columns.resize(n_used * n_tokens);
+    for (int64_t t = 0; t < n_tokens; ++t)
+        for (int64_t i = 0; i < n_used; ++i)
+            stream.columns[stream.counts[id(i, t)]++] = {x_row(x, i % x->ne[1], t, 0), y_row(dst, i, t, 0)};
+    return true;
+}
+
+int compute_node(Stream& stream, Tensor* dst) {
+    if (dst->op != OP_MUL_MAT && dst->op != OP_MUL_MAT_ID) return STATUS_SUCCESS;  // a view
+    const Tensor* w = dst->src[0];
+    const Kernel* kernel = kernel_of(w->type);
+    if (!kernel) return STATUS_FAILED;
+    stream.columns.clear();
+    stream.groups.clear();
+    if (dst->op == OP_MUL_MAT)
+        gather(stream, dst);
+    else if (!gather_by_id(stream, dst))
+        return STATUS_FAILED;
+    const cama::Product product{kernel, w->ne[0], w->ne[1], w->nb[1], stream.columns, stream.groups};
+    return cama::compute(product, stream.n_threads, stream.workspace) ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
+}
+
+int compute_graph(Backend* backend, Graph* graph) {
+    auto& stream = *static_cast<Stream*>(backend->context);
+    const int n = host.n_nodes(graph);
+    for (int i = 0; i < n; ++i)
+        if (const int status = compute_node(stream, host.node(graph, i)); status != STATUS_SUCCESS) return status;
+    return STATUS_SUCCESS;
+}
+
+const char* backend_name(Backend*) { return kName; }
+
+void free_backend(Backend* backend) {
+    delete static_cast<Stream*>(backend->context);
+    delete backend;
+}
+
+void set_n_threads(Backend* backend, int n) { static_cast<Stream*>(backend->context)->n_threads = n > 0 ? n : 1; }
+
+// ---- the device ------------------------------------------------------------------------------
+
+const char* device_name(Device*) { return kName; }
+const char* device_description(Device*) { return choice().name; }
+void device_memory(Device*, size_t* free, size_t* total) { *free = *total = 0; }
+int device_type(Device*) { return DEVICE_ACCEL; }
+
+void device_properties(Device* d, DeviceProperties* p) {
+    *p = {kName, device_description(d), 0, 0, DEVICE_ACCEL, nullptr, {false, false, true, false, true}};
+}
+
+Backend* init_backend(Device* d, const char*) {
+    static uint8_t guid[16] = {0xca, 0x3a, 0x11, 0x3a, 0x5e, 0x1d, 0x40, 0x0c,
+                               0x9d, 0x27, 0x83, 0x6b, 0x51, 0xf0, 0x7e, 0x42};
+    BackendInterface i{};
+    i.get_name = backend_name;
+    i.free = free_backend;
+    i.graph_compute = compute_graph;
+    return new Backend{&guid, i, d, new Stream};
+}
+
+BufferType* device_buffer_type(Device*) { return &buffer_type; }
+
+Buffer* from_pointer(Device*, void* pointer, size_t size, size_t) {
+    return host.buffer_init(&buffer_type, buffer_interface(false), pointer, size);
+}
+
+// Columns that meet one matrix: with experts, when all are asked alike.
+int64_t n_columns(const Tensor* op) {
+    const Tensor* x = op->src[1];
+    if (op->op == OP_MUL_MAT) return x->ne[1] * (x->ne[2] / op->src[0]->ne[2]) * (x->ne[3] / op->src[0]->ne[3]);
+    return op->src[2]->ne[0] * op->src[2]->ne[1] / op->src[0]->ne[2];
+}
+
+bool supports_op(Device*, const Tensor* op) {
+    if (op->op == OP_NONE) return true;
+    if (op->op != OP_MUL_MAT && op->op != OP_MUL_MAT_ID) return false;
+    const Tensor *w = op->src[0], *x = op->src[1];
+    const Kernel* kernel = kernel_of(w->type);
+    if (!kernel || w->ne[0] % kernel->block || w->nb[0] != host.type_size(w->type)) return false;
+    if (x->type != F32 || x->nb[0] != sizeof(float) || op->type != F32) return false;
+    return n_columns(op) >= kernel->min_columns;
+}
+
+bool supports_buft(Device*, BufferType* type) { return host.is_host(type); }
+
+Device device{{device_name, device_description, device_memory, device_type, device_properties, init_backend,
+               device_buffer_type, nullptr, from_pointer, supports_op, supports_buft, nullptr, {}},
+              nullptr,
+              nullptr};
+
+// ---- the registry ----------------------------------------------------------------------------
+
+const char* registry_name(Registry*) { return kName; }
+size_t device_count(Registry*) { return 1; }
+Device* get_device(Registry*, size_t) { return &device; }
+
+void* proc_address(Registry*, const char* name) {
+    return std::strcmp(name, "ggml_backend_set_n_threads") == 0 ? reinterpret_cast<void*>(set_n_threads) : nullptr;
+}
+
+Registry registry{kApiVersion, {registry_name, device_count, get_device, proc_address}, nullptr};
+
+}  // namespace
+
+EXPORT const char* cama_kernels_name() { return choice().name; }
+EXPORT const char* cama_kernels_reason() { return *choice().name ? "ggml is not the pinned version" : choice().reason; }
+
+EXPORT int ggml_backend_score() { return *choice().name ? 1 : 0; }
+
+EXPORT Registry* ggml_backend_init() {
+    if (!*choice().name || !bind(host)) return nullptr;
+    device.reg = &registry;
+    return &registry;
+}

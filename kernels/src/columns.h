@@ -1,0 +1,83 @@
+// Activations as signed bytes: what weights are multiplied with.
+//
+// K-quants meet one scale for 256 of them, formats of 32 one for 32, as in ggml's own kernels.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "formats.h"
+#include "kernel.h"
+
+namespace {
+
+using cama::kColumnBytes;
+
+struct alignas(64) SuperColumn {
+    int8_t q[kBlock];
+    int16_t sum16[16];  // of 16 activations each
+    int16_t sum32[8];
+    float d;
+};
+static_assert(sizeof(SuperColumn) == kColumnBytes);
+
+struct alignas(64) BlockColumn {
+    int8_t q[kBlock];
+    float d[8];
+    float s[8];  // d times the sum of q
+};
+static_assert(sizeof(BlockColumn) == kColumnBytes);
+
+inline void prefetch(const uint8_t* p, int n_bytes) {
+    for (int i = 0; i < n_bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
+}
+
+inline float largest(const float* x, int n) {
+    float most = 0;
+    for (int i = 0; i < n; ++i) most = std::fmax(most, std::fabs(x[i]));
+    return most;
+}
+
+void quantize_super(const float* x, int64_t k, uint8_t* out, size_t stride) {
+    for (int64_t b = 0; b < k / kBlock; ++b, x += kBlock) {
+        auto& column = *reinterpret_cast<SuperColumn*>(out + b * stride);
+        const float most = largest(x, kBlock);
+        const float factor = most > 0 ? 127 / most : 0;
+        column.d = most / 127;
+        for (int i = 0; i < kBlock; ++i) column.q[i] = static_cast<int8_t>(std::nearbyint(x[i] * factor));
+        for (int j = 0; j < 16; ++j) {
+            int sum = 0;
+            for (int i = 0; i < 16; ++i) sum += column.q[16 * j + i];
+            column.sum16[j] = static_cast<int16_t>(sum);
+        }
+        for (int j = 0; j < 8; ++j) column.sum32[j] = static_cast<int16_t>(column.sum16[2 * j] + column.sum16[2 * j + 1]);
+    }
+}
+
+void quantize_blocks(const float* x, int64_t k, uint8_t* out, size_t stride) {
+    for (int64_t start = 0; start < k; start += kBlock, out += stride) {
+        auto& column = *reinterpret_cast<BlockColumn*>(out);
+        for (int j = 0; j < 8; ++j) {
+            const float* from = x + start + 32 * j;
+            int8_t* q = column.q + 32 * j;
+            if (start + 32 * j >= k) {
+                std::memset(q, 0, 32);
+                column.d[j] = column.s[j] = 0;
+                continue;
+            }
+            const float most = largest(from, 32);
+            const float factor = most > 0 ? 127 / most : 0;
+            int sum = 0;
+            for (int i = 0; i < 32; ++i) {
+                q[i] = static_cast<int8_t>(std::nearbyint(from[i] * factor));
+                sum += q[i];
+            }
+            column.d[j] = most / 127;
+            column.s[j] = column.d[j] * static_cast<float>(sum);
+        }
+    }
+}
+
+}  // namespace

@@ -1,0 +1,73 @@
+#include "gemm.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace cama {
+
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+size_t aligned(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
+
+// A panel of rows against all columns of a group.
+void multiply(const Product& p, const Group& group, int64_t first_row, const uint8_t* x, size_t stride,
+              uint8_t* own) {
+    const Kernel& kernel = *p.kernel;
+    auto* out = reinterpret_cast<float*>(own);
+    void* scratch = own + sizeof(float) * kPanelRows * kMaxColumns;
+    const int n_rows = static_cast<int>(std::min<int64_t>(kPanelRows, p.n_rows - first_row));
+    const Weights weights{group.weights, p.row_bytes, p.k};
+    for (int done = 0; done < group.n_columns; done += kMaxColumns) {
+        const int first = group.first + done, n = std::min(kMaxColumns, group.n_columns - done);
+        kernel.multiply(weights, first_row, n_rows, x + static_cast<size_t>(first) * kColumnBytes, stride, n, out,
+                        scratch);
+        for (int c = 0; c < n; ++c)
+            std::memcpy(p.columns[first + c].y + first_row, out + c * kPanelRows, sizeof(float) * n_rows);
+    }
+}
+
+}  // namespace
+
+uint8_t* Workspace::take(size_t n_bytes) {
+    if (n_bytes > n_bytes_) {
+        std::free(memory_);
+        memory_ = static_cast<uint8_t*>(std::aligned_alloc(kAlignment, aligned(n_bytes)));
+        n_bytes_ = memory_ ? n_bytes : 0;
+    }
+    return memory_;
+}
+
+Workspace::~Workspace() { std::free(memory_); }
+
+bool compute(const Product& p, int n_threads, Workspace& workspace) {
+    const int n_columns = static_cast<int>(p.columns.size());
+    const int64_t n_panels = (p.n_rows + kPanelRows - 1) / kPanelRows;
+    const int64_t n_items = n_panels * static_cast<int64_t>(p.groups.size());
+    if (!n_columns || !n_items) return true;
+    const size_t stride = static_cast<size_t>(n_columns) * kColumnBytes;
+    const size_t x_bytes = stride * static_cast<size_t>((p.k + 255) / 256);
+    const size_t own_bytes = aligned(sizeof(float) * kPanelRows * kMaxColumns + p.kernel->scratch_bytes);
+    uint8_t* x = workspace.take(x_bytes + own_bytes * static_cast<size_t>(n_threads));
+    if (!x) return false;
+    std::atomic<int64_t> next{0};
+#pragma omp parallel num_threads(n_threads)
+    {
+        const int thread = omp_get_thread_num();
+#pragma omp for schedule(static)
+        for (int c = 0; c < n_columns; ++c)
+            p.kernel->quantize(p.columns[c].x, p.k, x + static_cast<size_t>(c) * kColumnBytes, stride);
+        uint8_t* own = x + x_bytes + own_bytes * static_cast<size_t>(thread);
+        for (int64_t i = next++; i < n_items; i = next++)
+            multiply(p, p.groups[i / n_panels], i % n_panels * kPanelRows, x, stride, own);
+    }
+    return true;
+}
+
+}  // namespace cama

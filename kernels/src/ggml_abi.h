@@ -1,0 +1,156 @@
+// What a ggml backend has to look like: the parts of ggml's interface that this library uses.
+//
+// ggml's headers are not at hand when Cama is built, and those of its backends are not installed
+// at all. The layouts are those of GGML_BACKEND_API_VERSION 2; backend.cpp compares sizes and names
+// with the library that loads it and refuses another one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ggml {
+
+constexpr int kApiVersion = 2;
+constexpr size_t kTensorBytes = 336;
+
+enum Type : int {
+    F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
+    Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23, I32 = 26,
+    MXFP4 = 39,
+};
+
+enum Op : int { OP_NONE = 0, OP_MUL_MAT = 29, OP_MUL_MAT_ID = 30 };
+
+enum Status : int { STATUS_ALLOC_FAILED = -2, STATUS_FAILED = -1, STATUS_SUCCESS = 0 };
+
+enum DeviceType : int { DEVICE_ACCEL = 3 };
+
+struct Buffer;
+struct BufferType;
+struct Device;
+struct Backend;
+struct Registry;
+struct Graph;
+
+struct Tensor {
+    int type;
+    Buffer* buffer;
+    int64_t ne[4];
+    size_t nb[4];
+    int op;
+    int32_t op_params[16];
+    int32_t flags;
+    Tensor* src[10];
+    Tensor* view_src;
+    size_t view_offs;
+    void* data;
+    char name[64];
+    void* extra;
+    char padding[8];
+};
+static_assert(sizeof(Tensor) == kTensorBytes, "the tensor's layout is not that of the pinned ggml");
+
+struct BufferTypeInterface {
+    const char* (*get_name)(BufferType*);
+    Buffer* (*alloc_buffer)(BufferType*, size_t size);
+    size_t (*get_alignment)(BufferType*);
+    size_t (*get_max_size)(BufferType*);
+    size_t (*get_alloc_size)(BufferType*, const Tensor*);
+    bool (*is_host)(BufferType*);
+};
+
+struct BufferType {
+    BufferTypeInterface iface;
+    Device* device;
+    void* context;
+};
+
+struct BufferInterface {
+    void (*free_buffer)(Buffer*);
+    void* (*get_base)(Buffer*);
+    int (*init_tensor)(Buffer*, Tensor*);
+    void (*memset_tensor)(Buffer*, Tensor*, uint8_t value, size_t offset, size_t size);
+    void (*set_tensor)(Buffer*, Tensor*, const void* data, size_t offset, size_t size);
+    void (*get_tensor)(Buffer*, const Tensor*, void* data, size_t offset, size_t size);
+    void (*set_tensor_2d)(Buffer*, Tensor*, const void*, size_t, size_t, size_t, size_t, size_t);
+    void (*get_tensor_2d)(Buffer*, const Tensor*, void*, size_t, size_t, size_t, size_t, size_t);
+    bool (*cpy_tensor)(Buffer*, const Tensor* src, Tensor* dst);
+    void (*clear)(Buffer*, uint8_t value);
+    void (*reset)(Buffer*);
+};
+
+struct Buffer {
+    BufferInterface iface;
+    BufferType* buft;
+    void* context;
+    size_t size;
+    int usage;
+};
+
+struct BackendInterface {
+    const char* (*get_name)(Backend*);
+    void (*free)(Backend*);
+    void* asynchronous[5];
+    void (*synchronize)(Backend*);
+    void* plans[4];
+    int (*graph_compute)(Backend*, Graph*);
+    void* events[2];
+    void* graph_optimize;
+};
+
+struct Backend {
+    uint8_t (*guid)[16];
+    BackendInterface iface;
+    Device* device;
+    void* context;
+};
+
+struct DeviceCapabilities {
+    bool async, host_buffer, buffer_from_host_ptr, events, mmap_support;
+};
+
+struct DeviceProperties {
+    const char* name;
+    const char* description;
+    size_t memory_free, memory_total;
+    int type;
+    const char* device_id;
+    DeviceCapabilities caps;
+};
+
+struct DeviceInterface {
+    const char* (*get_name)(Device*);
+    const char* (*get_description)(Device*);
+    void (*get_memory)(Device*, size_t* free, size_t* total);
+    int (*get_type)(Device*);
+    void (*get_props)(Device*, DeviceProperties*);
+    Backend* (*init_backend)(Device*, const char* params);
+    BufferType* (*get_buffer_type)(Device*);
+    BufferType* (*get_host_buffer_type)(Device*);
+    Buffer* (*buffer_from_host_ptr)(Device*, void* pointer, size_t size, size_t max_tensor_size);
+    bool (*supports_op)(Device*, const Tensor*);
+    bool (*supports_buft)(Device*, BufferType*);
+    bool (*offload_op)(Device*, const Tensor*);
+    void* events[3];
+};
+
+struct Device {
+    DeviceInterface iface;
+    Registry* reg;
+    void* context;
+};
+
+struct RegistryInterface {
+    const char* (*get_name)(Registry*);
+    size_t (*get_device_count)(Registry*);
+    Device* (*get_device)(Registry*, size_t index);
+    void* (*get_proc_address)(Registry*, const char* name);
+};
+
+struct Registry {
+    int api_version;
+    RegistryInterface iface;
+    void* context;
+};
+
+}  // namespace ggml

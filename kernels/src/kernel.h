@@ -1,0 +1,39 @@
+// What one instruction set offers for one weight format; gemm.cpp calls it, for any number of rows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cama {
+
+constexpr int kPanelRows = 64;    // rows of weights that are decoded together
+constexpr int kColumnBytes = 320;  // 256 quantized activations with their scales and sums
+constexpr int kMaxColumns = 256;  // columns that meet a decoded panel before the next one
+
+// 256 rows of a weight matrix, some of which may be missing at its end.
+struct Weights {
+    const uint8_t* data;
+    size_t row_bytes;  // from one row to the next
+    int64_t k;         // weights per row
+};
+
+struct Kernel {
+    int type;  // ggml's number of the weight format
+    int block;  // k is a multiple of it
+    int min_columns;  // fewer are left to ggml, which is faster there
+    size_t scratch_bytes;  // of a thread
+
+    // One column of k floats to ceil(k / 256) blocks of kColumnBytes, `stride` bytes apart.
+    void (*quantize)(const float* x, int64_t k, uint8_t* out, size_t stride);
+
+    // out[column][row] (rows kPanelRows apart per column, overwritten) for n_rows rows from
+    // first_row on. x: block b of column c lies at x + b * stride + c * kColumnBytes.
+    void (*multiply)(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x,
+                     size_t stride, int n_columns, float* out, void* scratch);
+};
+
+// The kernels of an instruction set, ended by one of type -1.
+const Kernel* kernels_avx2();
+const Kernel* kernels_avx512();
+
+}  // namespace cama

@@ -1,0 +1,33 @@
+"""Cama's own kernels: a library that ggml loads as a backend beside its CPU one."""
+
+import ctypes
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cama.ggml._abi import Ggml
+
+PATH = Path(__file__).parent / "libcama_kernels.so"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """What became of the kernels: ``name`` of their instruction set, or why there are none."""
+
+    name: str = ""
+    reason: str = ""
+
+
+def load(library: Ggml) -> Kernels:
+    """Register the kernels with ggml, where there are some for this machine.
+
+    They must be there before any model is loaded: its weights then stay as they are in the file.
+    """
+    if sys.platform != "linux" or not PATH.is_file():
+        return Kernels(reason="they are not built")
+    own = ctypes.CDLL(os.fspath(PATH))
+    own.cama_kernels_name.restype = own.cama_kernels_reason.restype = ctypes.c_char_p
+    if not library.ggml_backend_load(os.fsencode(PATH)):
+        return Kernels(reason=own.cama_kernels_reason().decode())
+    return Kernels(name=own.cama_kernels_name().decode())

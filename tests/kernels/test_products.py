@@ -1,0 +1,121 @@
+"""Cama's kernels against double precision, and against ggml's own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from benchmarks.products import FORMATS, Case, Operands, Processor, Run, error
+from cama.ggml.library import ggml, own_kernels
+
+pytestmark = pytest.mark.native
+
+SUPER = [name for name in FORMATS if name.endswith("_K")]
+BLOCKS = [name for name in FORMATS if not name.endswith("_K")]
+
+CASES = [
+    *[Case(name, 512, 192, 64) for name in FORMATS],
+    *[Case(name, 256, 200, 67) for name in FORMATS],
+    *[Case(name, 768, 1, 65) for name in FORMATS],
+    *[Case(name, 256, 65, 300) for name in FORMATS],
+    *[Case(name, 288, 63, 64) for name in BLOCKS],
+    *[Case(name, 32, 9, 70) for name in BLOCKS],
+    *[Case(name, 512, 70, 170, n_experts=5, n_used=2) for name in FORMATS],
+    *[Case("Q4_K", 512, 130, n) for n in (6, 7, 9, 16, 31)],
+]
+
+
+def names(case: Case) -> str:
+    experts = f"-{case.n_used}of{case.n_experts}" if case.n_experts else ""
+    return f"{case.type}-{case.n_in}x{case.n_out}x{case.n_rows}{experts}"
+
+
+@pytest.fixture(scope="module")
+def processors() -> Iterator[tuple[Processor, Processor]]:
+    if not own_kernels().name:
+        pytest.skip(f"no kernels on this machine: {own_kernels().reason}")
+    both = Processor(2, has_kernels=True), Processor(2, has_kernels=False)
+    yield both
+    for processor in both:
+        processor.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=names)
+def test_kernels_are_as_exact_as_those_of_ggml(
+    case: Case, processors: tuple[Processor, Processor]
+) -> None:
+    operands = Operands(case)
+    expected = operands.expected(case)
+    errors = []
+    for processor in processors:
+        run = Run(case, operands, processor)
+        is_ours = ggml().ggml_backend_supports_op(processor.addresses[0], run.outputs[0].address)
+        assert is_ours
+        run.compute()
+        errors.append(error(run.result(), expected))
+        run.close()
+    assert errors[0] <= 5e-4
+    # the same roundings, of sums in another order
+    assert errors[0] <= 1.2 * errors[1] + 1e-12
+
+
+@pytest.mark.parametrize("name", SUPER)
+def test_a_row_of_zeros_gives_zeros(name: str, processors: tuple[Processor, Processor]) -> None:
+    case = Case(name, 256, 64, 64)
+    operands = Operands(case)
+    operands.x[3] = 0
+    run = Run(case, operands, processors[0])
+    run.compute()
+    assert not run.result()[3].any()
+    run.close()
+
+
+def test_numbers_of_a_row_do_not_depend_on_other_rows(
+    processors: tuple[Processor, Processor],
+) -> None:
+    many, few = Case("Q4_K", 512, 192, 300), Case("Q4_K", 512, 192, 9)
+    operands, part = Operands(many), Operands(few)
+    part.data, part.x = operands.data, operands.x[:9].copy()
+    results = []
+    for case, numbers in ((many, operands), (few, part)):
+        run = Run(case, numbers, processors[0])
+        run.compute()
+        results.append(run.result()[:9].copy())
+        run.close()
+    assert np.array_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_numbers_do_not_depend_on_threads(
+    threads: int, processors: tuple[Processor, Processor]
+) -> None:
+    case = Case("Q6_K", 512, 200, 40)
+    operands = Operands(case)
+    other = Processor(threads, has_kernels=True)
+    results = []
+    for processor in (processors[0], other):
+        run = Run(case, operands, processor)
+        run.compute()
+        results.append(run.result().copy())
+        run.close()
+    other.close()
+    assert np.array_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"), [("off", "CAMA_KERNELS is off"), ("neon", "none of the instructions")]
+)
+def test_kernels_that_are_not_wanted_or_not_there_stay_out(setting: str, said: str) -> None:
+    code = "from cama.ggml.library import own_kernels; print(own_kernels())"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "CAMA_KERNELS": setting},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "name=''" in ran.stdout
+    assert said in ran.stdout or "not built" in ran.stdout
