@@ -11,7 +11,6 @@ from cama.ggml.graph import Graph
 from cama.ggml.library import ggml
 from cama.ggml.tensor import Tensor
 
-
 _KINDS = {
     _abi.GGML_BACKEND_DEVICE_TYPE_CPU: "cpu",
     _abi.GGML_BACKEND_DEVICE_TYPE_GPU: "gpu",
