@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,40 @@ def _evaluated(engine: Engine, prompt: list[int]) -> list[int]:
 def _feed(engine: Engine, tokens: list[int], start: int) -> Logits:
     row: Logits = engine.forward(Plan((Span(SeqId(0), start, tokens, 1),)))[0]
     return row
+
+
+@pytest.mark.parametrize("open_engine", [NativeEngine.open, LlamaEngine.open])
+def test_damaged_file_never_changes_an_answer(
+    open_engine: Callable[..., Engine], shared_data: Path, tmp_path: Path
+) -> None:
+    """Each byte in front of the state and behind it is changed in turn, and many within."""
+    path = shared_data / "stories260K" / "stories260K-F32.gguf"
+    load = LoadOptions(n_ctx=64, n_cells=256, n_threads=1)
+    engine = open_engine(path, load, "test", lambda _: None)
+    runs = _Runs(engine, path, tmp_path)
+    prompt = [1, 403, 407, 261]
+    (cold,) = runs.answer(prompt, is_saving=True)
+    (file,) = runs.folder.path.iterdir()
+    whole = file.read_bytes()
+    (restored,) = runs.answer(prompt, is_saving=True)
+    assert (restored.finish.restored_tokens, restored.text) == (len(prompt) - 1, cold.text)
+    runs.folder = replace(runs.folder, min_seconds=3600)  # what is deleted is not saved again
+    n_front = len(whole) - 32 - _state_bytes(engine, prompt)
+    inside = range(n_front, len(whole) - 32, 31)
+    for place in (*range(n_front), *inside, *range(len(whole) - 32, len(whole))):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        file.write_bytes(changed)
+        (sink,) = runs.answer(prompt, is_saving=True)
+        assert (sink.finish.restored_tokens, sink.text) == (0, cold.text), place
+    engine.close()
+
+
+def _state_bytes(engine: Engine, prompt: list[int]) -> int:
+    _feed(engine, prompt[:-1], 0)
+    state = engine.save(SeqId(0), len(prompt) - 1)
+    engine.truncate(SeqId(0), 0)
+    return len(state)
 
 
 @pytest.mark.parametrize("open_engine", [NativeEngine.open, LlamaEngine.open])
