@@ -253,3 +253,35 @@ async def test_calls_are_spelled_out_where_a_template_has_no_place_for_them(
     turns = [USER, {"role": "assistant", "tool_calls": [said]}, {"role": "tool", "content": "-3"}]
     await message(api, model="silent", messages=turns)
     assert runner.generations[0].prompt == f"[user]Weather in Oslo?[assistant]{CALL}[tool]-3"
+
+
+OSS = (
+    "<|start|>{% for t in tools or () %}[{{ t.function.name }}]{% endfor %}{% for m in messages %}"
+    "{{ m.content }}{% for c in m.tool_calls or () %}<{{ c.function.name }}>{% endfor %}"
+    "{% if m.role == 'tool' %}({{ m.name }}){% endif %}{% endfor %}<|channel|><|message|>"
+)
+
+
+async def test_odd_names_of_tools_are_identifiers_to_gpt_oss_alone(
+    api: httpx.AsyncClient, runner: FakeRunner, store: Store, tmp_path: Path
+) -> None:
+    write(store, tmp_path, "oss", {"tokenizer.chat_template": OSS})
+    answer = "<|channel|>commentary to=functions.get_weather<|message|>{}"
+    runner.script = [Chunk(text=answer, n_tokens=5), finish()]
+    tool = {"type": "function", "function": {"name": "get-weather", "description": "d"}}
+    call = {"id": "1", "function": {"name": "get-weather", "arguments": {}}}
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "", "tool_calls": [call]},
+        {"role": "tool", "content": "5", "tool_name": "get-weather"},
+    ]
+    body = {"model": "oss", "messages": messages, "tools": [tool], "stream": False}
+    choice = {"type": "function", "function": {"name": "get-weather"}}
+    for extra in ({}, {"tool_choice": choice}):
+        reply = (await api.post("/api/chat", json=body | extra)).json()
+        assert reply["message"]["tool_calls"][0]["function"]["name"] == "get-weather"
+        generation = runner.generations[-1]
+        assert "[get_weather]Hi<get_weather>5(get_weather)" in str(generation.prompt)
+        assert "get-weather" not in str(generation.prompt)
+    assert generation.constraint is not None
+    assert "functions.get_weather" in generation.constraint.text

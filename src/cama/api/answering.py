@@ -1,6 +1,7 @@
 """What an answer is to be made of: its thoughts, its calls of tools, its form."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cama.api.names import full_name
@@ -9,7 +10,8 @@ from cama.core.errors import Unsupported
 from cama.core.generation import Constraint
 from cama.store.models import StoredModel
 from cama.templates.answers.base import AnswerParser
-from cama.templates.answers.formats import AnswerFormat, Asked, TaggedFormat
+from cama.templates.answers.formats import AnswerFormat, Asked, HarmonyFormat, TaggedFormat
+from cama.templates.answers.identifiers import identifiers
 from cama.wire.requests import ChatRequest, Common, GenerateRequest, Message
 from cama.wire.tools import Tool, ToolChoice
 
@@ -22,7 +24,8 @@ _LEVELS = {"max": "high"}
 class Answering:
     """How one request wants to be answered by a model that answers in ``format``.
 
-    ``tools`` may be called; ``think`` is None where the request leaves it to the model.
+    ``tools`` may be called, by the names that the model knows them by; ``real_names`` are those of
+    the client where they differ. ``think`` is None where the request leaves it to the model.
     """
 
     format: AnswerFormat
@@ -31,6 +34,7 @@ class Answering:
     tools: tuple[Tool, ...] = ()
     choice: ToolChoice = ToolChoice()
     parallel: bool = True
+    real_names: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, body: Common, own: AnswerFormat) -> "Answering":
@@ -41,7 +45,7 @@ class Answering:
                 return cls(format=TaggedFormat(), think=think, form=body.format)
             case ChatRequest():
                 offered = body.tools if body.tool_choice.mode != "none" else ()
-                return cls(
+                answering = cls(
                     format=own,
                     think=body.think,
                     form=body.format,
@@ -49,7 +53,18 @@ class Answering:
                     choice=body.tool_choice,
                     parallel=body.parallel_tool_calls,
                 )
+                return answering._renamed() if isinstance(own, HarmonyFormat) else answering
         return cls(format=own, think=body.think, form=body.format)
+
+    def _renamed(self) -> "Answering":
+        """With names that are identifiers, as gpt-oss writes them."""
+        known = identifiers(tool.name for tool in self.tools)
+        return replace(
+            self,
+            tools=tuple(replace(tool, name=known[tool.name]) for tool in self.tools),
+            choice=replace(self.choice, name=known.get(self.choice.name, self.choice.name)),
+            real_names={made: name for name, made in known.items() if made != name},
+        )
 
     def check(self, name: str, model: StoredModel) -> None:
         """Raise Unsupported for what the model, that the client calls ``name``, cannot do."""
@@ -78,12 +93,25 @@ class Answering:
 
     def spelled(self, message: Message) -> Message:
         """``message`` as the template can write it: where that knows no calls, they are text."""
+        message = self._with_known_names(message)
         if not message.tool_calls:
             return message
         written = self.format.written(message.tool_calls)
         if not written:
             return message
         return replace(message, content=message.content + written, tool_calls=())
+
+    def _with_known_names(self, message: Message) -> Message:
+        known = {name: made for made, name in self.real_names.items()}
+        if not known:
+            return message
+        return replace(
+            message,
+            tool_name=known.get(message.tool_name, message.tool_name),
+            tool_calls=tuple(
+                replace(call, name=known.get(call.name, call.name)) for call in message.tool_calls
+            ),
+        )
 
     @property
     def visible(self) -> tuple[str, ...]:
@@ -129,6 +157,7 @@ class _Wanted:
         self._parser = parser
         self._keeps_thoughts = answering.think is not False
         self._n_calls = None if answering.parallel else 1
+        self._names = answering.real_names
 
     def feed(self, text: str) -> Piece:
         return self._wanted(self._parser.feed(text))
@@ -142,4 +171,7 @@ class _Wanted:
         if self._n_calls is not None:
             calls = tuple(call for call in piece.tool_calls if call.index < self._n_calls)
             piece = replace(piece, tool_calls=calls)
+        if self._names and piece.tool_calls:
+            named = (replace(c, name=self._names.get(c.name, c.name)) for c in piece.tool_calls)
+            piece = replace(piece, tool_calls=tuple(named))
         return piece
