@@ -23,6 +23,7 @@ from cama.core.errors import CamaError, InvalidSetting
 from cama.core.settings import Address, Settings
 from cama.runner.handle import start_runner
 from cama.scheduler.scheduler import Scheduler
+from cama.store.pruning import Pruned
 from cama.store.store import Store
 
 _log = logging.getLogger(__name__)
@@ -82,12 +83,11 @@ async def _serve(settings: Settings, listener: socket.socket, idle_exit: float |
 
 def _tidy(settings: Settings, store: Store) -> None:
     """Remove what the store has no more use for; a failure is no reason not to serve."""
-    if settings.no_prune:
-        return
     try:
-        pruned = store.prune()
+        store.rename_old()
+        pruned = Pruned() if settings.no_prune else store.prune()
     except CamaError as error:
-        _log.warning("the store was not pruned: %s", error.message)
+        _log.warning("the store was not tidied: %s", error.message)
         return
     if pruned.n_files:
         _log.info("removed %d unused files of %d bytes", pruned.n_files, pruned.n_bytes)

@@ -98,12 +98,11 @@ def sweep(blobs: Blobs) -> frozenset[str]:
 
 
 def prune(manifests: Manifests, blobs: Blobs) -> Pruned:
-    """Give blobs with old names their new ones, and remove what has been unused for a while.
+    """Remove what has been unused for a while.
 
     The caller holds the store's lock. Raises OSError, and InvalidModelFile when a manifest cannot
     be read: it may refer to anything.
     """
-    rename_old(blobs)
     used = references(manifests)
     living = sweep(blobs)
     removed = [_remove(path, blobs) for path in unused(blobs, used, living, time.time())]
@@ -113,7 +112,10 @@ def prune(manifests: Manifests, blobs: Blobs) -> Pruned:
 
 
 def rename_old(blobs: Blobs) -> None:
-    """``sha256:HEX`` becomes ``sha256-HEX``, unless that exists."""
+    """``sha256:HEX`` becomes ``sha256-HEX``, unless that exists. The caller holds the store's lock.
+
+    Raises OSError.
+    """
     for path in entries(blobs.folder):
         digest = find_digest(path.name)
         if digest and ":" in path.name and not blobs.path(digest).exists():

@@ -34,7 +34,7 @@ from cama.store.mending import mend
 from cama.store.models import Contents, StoredModel, read_contents, stored_model
 from cama.store.names import ModelName
 from cama.store.plain import find_file, is_explicit_path, open_file
-from cama.store.pruning import Pruned, prune, remove_unused, sweep
+from cama.store.pruning import Pruned, entries, prune, remove_unused, rename_old, sweep
 from cama.store.staging import Staging
 
 _log = logging.getLogger(__name__)
@@ -164,6 +164,13 @@ class Store:
                 before = self._digests(existing)
                 self.manifests.remove(existing)
                 self._prune(before)
+
+    def rename_old(self) -> None:
+        """Give blobs with names of the oldest stores those of today. Raises StoreError."""
+        with storing(self.root):
+            if any(":" in path.name for path in entries(self.blobs.folder)):
+                with self._locked():
+                    rename_old(self.blobs)
 
     def prune(self) -> Pruned:
         """Remove what nothing has referred to for a while, as a server does when it starts.

@@ -22,14 +22,14 @@ _SMALL = 1000
 
 @dataclass(slots=True)
 class HubServer:
-    """``repositories`` are files by path, by name; ``gated`` ones want TOKEN.
+    """``repositories`` are files by path, by name; ``gated`` ones want a token.
 
     ``cut_after`` breaks each answer off after so many bytes; ``requests`` are methods and paths.
     ``damaged`` are digests whose content comes out wrong.
     """
 
     repositories: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
-    gated: set[str] = field(default_factory=set)
+    gated: dict[str, str] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
     cut_after: int | None = None
     status: int = 0
@@ -96,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         is_known = name in self.hub.repositories
         if not is_known:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        elif name in self.hub.gated and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+        elif self.hub.gated.get(name, "") not in self.headers.get("Authorization", ""):
             self._send(403, b"{}", {"X-Error-Code": "GatedRepo"})
         else:
             return True

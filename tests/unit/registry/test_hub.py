@@ -53,7 +53,7 @@ def test_repository_with_a_name_that_is_none(hub_server: HubServer) -> None:
 
 def test_gated_repository_wants_a_token(hub_server: HubServer) -> None:
     hub_server.repositories["u/m"] = {"m.gguf": WEIGHTS}
-    hub_server.gated.add("u/m")
+    hub_server.gated["u/m"] = TOKEN
     for token in ("", "hf_wrong"):
         with pytest.raises(RegistryDenied, match=r"accepted its terms.*and set HF_TOKEN") as caught:
             Hub(hub_server.url, token).repository("u/m")

@@ -104,7 +104,7 @@ def test_pull_takes_what_was_asked_for(repository: HubServer, pull: Pull, tag: s
 
 
 def test_pull_gives_no_token_to_other_hosts(repository: HubServer, pull: Pull) -> None:
-    repository.gated.add("u/m-GGUF")
+    repository.gated["u/m-GGUF"] = TOKEN
     with pytest.raises(RegistryDenied, match="accepted its terms"):
         pull()
     assert contents(pull(token=TOKEN)) == [LARGE]

@@ -111,13 +111,13 @@ def test_prune_removes_empty_folders_and_unfinished_manifests(
     assert [path.name for path in manifest.parent.iterdir()] == ["latest"]
 
 
-def test_prune_renames_blobs_of_the_oldest_stores(
+def test_store_renames_blobs_of_the_oldest_stores(
     store: Store, root: Path, put_model: PutModel
 ) -> None:
     put_model()
     for path in (root / "blobs").iterdir():
         path.rename(path.with_name(path.name.replace("-", ":")))
-    store.prune()
+    store.rename_old()
     assert store.get("m").path.read_bytes() == b"GGUF"
 
 
