@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from cama.core.errors import InvalidModelFile
-from cama.core.load import LoadOptions
+from cama.core.load import EngineChoice, LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
 from cama.engine.native.encoder import NativeEncoder
 from cama.engine.native.model_file import ModelFile
@@ -19,6 +20,7 @@ from cama.engine.select import open_engine
 from cama.engine.tokenizer import LlamaTokenizer
 from cama.gguf import GGMLType, GGUFFile, TensorSource, Writable, write_gguf
 from tests.models import toys
+from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.native
 
@@ -215,3 +217,46 @@ def test_a_table_of_bytes_written_as_text_is_read(tmp_path: Path) -> None:
     write_gguf(path, head | {key: ["!", "?"]}, ())
     with pytest.raises(InvalidModelFile, match="is not base64"):
         ModelFile.open(path)
+
+
+def test_glm_ocr_computes_what_its_usual_form_does(shared_data: Path, tmp_path: Path) -> None:
+    """Other names, gate and up apart, and all of a head rotates whatever the file says."""
+    usual = rewrite(
+        shared_data / "toy" / "glm4.gguf",
+        tmp_path / "usual.gguf",
+        {"glm4.rope.dimension_sections": [2, 1, 1, 0], "glm4.rope.dimension_count": 16},
+    )
+    names = {
+        "attn_output.weight": "attn_out.weight",
+        "post_attention_norm.weight": "post_attn_norm.weight",
+        "post_ffw_norm.weight": "post_ffn_norm.weight",
+    }
+    with GGUFFile.open(usual) as file:
+        head = {key.replace("glm4.", "glmocr.", 1): file.typed(key) for key in file.metadata}
+        del head["glmocr.rope.dimension_sections"]
+        tensors = []
+        for t in file.tensors.values():
+            block, local = t.name[: len("blk.0.")], t.name[len("blk.0.") :]
+            name = block + names[local] if local in names else t.name
+            data = bytes(file.data(t.name))
+            if local == "ffn_up.weight":
+                shape, n = (t.shape[0], t.shape[1] // 2), len(data) // 2
+                tensors.append(TensorSource(f"{block}ffn_gate.weight", t.type, shape, data[:n]))
+                tensors.append(TensorSource(name, t.type, shape, data[n:]))
+            else:
+                tensors.append(TensorSource(name, t.type, t.shape, data))
+    own: dict[str, Writable] = {
+        "general.architecture": "glmocr",
+        "glmocr.rope.mrope_section": [2, 1, 1],
+        "glmocr.rope.dimension_count": 8,
+    }
+    write_gguf(tmp_path / "own.gguf", head | own, tensors)
+    ids = [5 + i * 7 % 400 for i in range(40)]
+    rows = []
+    sides: tuple[tuple[Path, EngineChoice], ...]
+    sides = (tmp_path / "own.gguf", "native"), (usual, "llama")
+    for path, choice in sides:
+        engine = open_engine(path, replace(LOAD, engine=choice), lambda _: None)
+        rows.append(engine.forward(Plan((Span(SEQ, 0, ids, 40),))).copy())
+        engine.close()
+    assert np.abs(rows[0] - rows[1]).max() <= toys.EXACT

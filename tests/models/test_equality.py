@@ -16,6 +16,7 @@ from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
 from tests.models import toys
 from tests.models.quantized import quantized
+from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.native
 
@@ -191,6 +192,17 @@ def test_engines_agree_on_quantized_reference_models(
             engine.share(SeqId(0), SeqId(1), 101)
         _same(pair, (1, 101, ids[:3], 1), (0, 101, [9], 1), (2, 0, ids[:20], 5))
         _same(pair, *((seq, start, [11], 1) for seq, start in ((0, 102), (1, 104), (2, 20))))
+
+
+@pytest.mark.parametrize("name", ["glm4", "glm4moe"])
+def test_engines_agree_on_positions_in_sections(
+    toy_file: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    sections = {f"{name}.rope.dimension_sections": [2, 1, 1, 0]}
+    path = rewrite(toy_file(name), tmp_path / "sections.gguf", sections)
+    for pair in _open(path):
+        _same(pair, (0, 0, _ids(40), 40), (1, 0, _ids(7, 1), 1))
+        _same(pair, (0, 40, [5], 1), (1, 7, [6], 1))
 
 
 def test_engines_agree_after_a_shift(made: Pair) -> None:

@@ -46,10 +46,6 @@ WISHES = {
         {"deepseek2.attention.temperature_scale": 0.1, "deepseek2.attention.temperature_length": 8},
         "does not implement attention by position",
     ),
-    "sections": Wish(
-        "glm4", {"glm4.rope.dimension_sections": [2, 1, 1, 0]},
-        "does not implement positions in sections",
-    ),
 }  # fmt: skip
 
 

@@ -192,6 +192,20 @@ FORMS = (
         derive=_several_ends,
     ),
     Form(
+        written="glmocr",
+        name="glm4",
+        keys={
+            "rope.mrope_section": "rope.dimension_sections",
+            "rope.dimension_count": "",
+        },
+        tensors={
+            "attn_out.weight": "attn_output.weight",
+            "post_attn_norm.weight": "post_attention_norm.weight",
+            "post_ffn_norm.weight": "post_ffw_norm.weight",
+        },
+        pre="chatglm-bpe",
+    ),
+    Form(
         written="gptoss",
         name="gpt-oss",
         tensors={

@@ -1,4 +1,4 @@
-"""GLM 4: norms around every layer, half of each head rotates, gate and up in one weight."""
+"""GLM 4 and its OCR: norms around every layer, half of each head rotates."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,15 @@ from cama.engine.native import nn
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(nn.DecoderConfig):
-    sections: tuple[int, ...] = nn.gguf("rope.dimension_sections", default=())
-
-    @property
-    def refusals(self) -> dict[str, bool]:
-        return super().refusals | {"positions in sections": any(self.sections[:2])}
+class Config(nn.MaybeSectionedConfig):
+    pass
 
 
 class Block(nn.SandwichBlock):
     attention: nn.Attention
-    mlp: nn.FusedMLP
+    mlp: nn.GatedMLP | nn.FusedMLP
 
 
-class Glm4(nn.Decoder):
+class Glm4(nn.MaybeSectionedDecoder):
     config: Config
     blk: Sequence[Block]

@@ -9,18 +9,12 @@ from cama.ggml.tensor import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(nn.RoutedConfig):
+class Config(nn.RoutedConfig, nn.MaybeSectionedConfig):
     rope_style: ClassVar[nn.RopeStyle] = nn.RopeStyle.NEOX
-
-    sections: tuple[int, ...] = nn.gguf("rope.dimension_sections", default=())
 
     @property
     def gating(self) -> nn.Gating:
         return nn.Gating.SIGMOID
-
-    @property
-    def refusals(self) -> dict[str, bool]:
-        return super().refusals | {"positions in sections": any(self.sections[:2])}
 
 
 class Block(nn.Layer):
@@ -34,6 +28,6 @@ class Block(nn.Layer):
         return x + self.mlp(self.post_attention_norm(x))
 
 
-class Glm4MoE(nn.Decoder):
+class Glm4MoE(nn.MaybeSectionedDecoder):
     config: Config
     blk: Sequence[Block]

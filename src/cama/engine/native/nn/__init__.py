@@ -47,6 +47,8 @@ from cama.engine.native.nn.moe import (
 )
 from cama.engine.native.nn.per_layer import PerLayerGate, PerLayerInputs
 from cama.engine.native.nn.positions import (
+    MaybeSectionedConfig,
+    MaybeSectionedDecoder,
     RopeFactors,
     SectionedConfig,
     SectionedDecoder,
@@ -98,6 +100,8 @@ __all__ = [
     "MLAConfig",
     "Mamba2",
     "MambaConfig",
+    "MaybeSectionedConfig",
+    "MaybeSectionedDecoder",
     "Mixer",
     "MoE",
     "MoEConfig",

@@ -10,8 +10,9 @@ from cama.engine.native.nn.decoder import Decoder
 from cama.engine.native.nn.decoder_config import DecoderConfig
 from cama.engine.native.nn.layers import Vector
 from cama.engine.native.nn.module import Group
-from cama.engine.native.nn.rope import Rotation, SectionedRotation
+from cama.engine.native.nn.rope import RopeStyle, Rotation, SectionedRotation
 from cama.engine.native.nn.step import Step
+from cama.ggml import ops
 from cama.ggml.tensor import Tensor
 
 
@@ -61,10 +62,31 @@ class SectionedConfig(DecoderConfig):
         return super().refusals | {"these sections of positions": not fits}
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaybeSectionedConfig(DecoderConfig):
+    """Some files of the architecture have sections, others plain positions."""
+
+    sections: tuple[int, ...] = gguf("rope.dimension_sections", default=())
+
+    @property
+    def has_sections(self) -> bool:
+        return len(self.sections) > 2 and min(self.sections[:2]) > 0
+
+    @property
+    def refusals(self) -> dict[str, bool]:
+        n, least = len(self.sections), min(self.sections, default=0)
+        return super().refusals | {"these sections of positions": n > 4 or least < 0}
+
+    @property
+    def rope_settings(self) -> ops.RopeSettings:
+        style = RopeStyle.SECTIONS if self.has_sections else self.rope_style
+        return self.rope.settings(self.rope_n_dims, style, self.rope_base_here)
+
+
 class SectionedDecoder(Decoder):
     """Rotates by positions in time, height and width."""
 
-    config: SectionedConfig
+    config: SectionedConfig | MaybeSectionedConfig
 
     def positions(self, step: Step) -> Tensor:
         return step.derive(four_positions)
@@ -73,3 +95,17 @@ class SectionedDecoder(Decoder):
         s = self.config.sections
         four = (s[0], s[1], s[2], s[3] if len(s) == 4 else 0)
         return SectionedRotation(c.rope_settings, positions, four)
+
+
+class MaybeSectionedDecoder(SectionedDecoder):
+    """Rotates so where the file has sections."""
+
+    config: MaybeSectionedConfig
+
+    def positions(self, step: Step) -> Tensor:
+        return super().positions(step) if self.config.has_sections else step.positions
+
+    def rotation(self, c: DecoderConfig, positions: Tensor) -> Rotation:
+        if self.config.has_sections:
+            return super().rotation(c, positions)
+        return Decoder.rotation(self, c, positions)
