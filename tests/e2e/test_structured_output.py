@@ -100,6 +100,11 @@ def test_run_keeps_a_schema_from_a_file(server: World, endless: str, tmp_path: P
     check(outcome.stdout)
 
 
+def test_run_keeps_a_grammar(server: World, endless: str) -> None:
+    outcome = server.cama("run", endless, "--grammar", 'root ::= "yes" | "no"', "Really?")
+    assert outcome.stdout.strip() in ("yes", "no"), outcome.stderr
+
+
 def test_run_says_what_is_wrong_with_a_schema(server: World, endless: str) -> None:
     outcome = server.cama("run", endless, "--format", '{"uniqueItems": true}', "Who?")
     assert outcome.returncode == 1

@@ -37,6 +37,12 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
             "--format", metavar="FORMAT", help="Answer in this form: json, a JSON schema, or @FILE"
         ),
     ] = "",
+    grammar: Annotated[
+        str,
+        typer.Option(
+            "--grammar", metavar="GRAMMAR", help="Answer as this grammar (GBNF) says, or @FILE"
+        ),
+    ] = "",
     think: Annotated[
         str,
         typer.Option(
@@ -55,6 +61,7 @@ def command(  # noqa: PLR0913, PLR0917 - one parameter per flag
     session = Session(
         model=model_reference(model),
         format=_format(format),
+        grammar=_grammar(grammar),
         think=_think(think),
         keep_alive=_keep_alive(keepalive),
         verbose=verbose,
@@ -116,7 +123,7 @@ def _format(text: str) -> Any:
     if text in ("", "json"):
         return text or None
     try:
-        schema = json.loads(_file(text[1:]) if text.startswith("@") else text)
+        schema = json.loads(_content("--format", text))
     except (ValueError, RecursionError):
         schema = None
     if not isinstance(schema, dict):
@@ -124,11 +131,21 @@ def _format(text: str) -> Any:
     return schema
 
 
-def _file(name: str) -> str:
+def _grammar(text: str) -> str | None:
     try:
-        return Path(name).read_text("utf-8")
+        return _content("--grammar", text) or None
+    except UnicodeDecodeError as error:
+        raise InvalidOption(f"--grammar: {text[1:]} is not UTF-8 text: {error.reason}") from None
+
+
+def _content(flag: str, text: str) -> str:
+    """``text``, or what is in the file that ``@`` names."""
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text("utf-8")
     except OSError as error:
-        raise InvalidOption(f"--format: {name}: {error.strerror}") from None
+        raise InvalidOption(f"{flag}: {text[1:]}: {error.strerror}") from None
 
 
 def _think(text: str) -> bool | str | None:

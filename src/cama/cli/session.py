@@ -13,7 +13,7 @@ Message = dict[str, Any]
 class Session:
     """``model`` is what the server is asked for; ``system`` None leaves the model its own.
 
-    ``format`` and ``think`` are as the API takes them; None sends nothing.
+    ``format``, ``grammar`` and ``think`` are as the API takes them; None sends nothing.
     """
 
     model: str
@@ -21,6 +21,7 @@ class Session:
     messages: list[Message] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     format: Any = None
+    grammar: str | None = None
     think: bool | str | None = None
     keep_alive: str | None = None
     capabilities: tuple[str, ...] = ()
@@ -60,7 +61,10 @@ class Session:
         self.messages += [_said("user", message), answer]
 
     def _body(self, content: Mapping[str, Any]) -> dict[str, Any]:
-        optional = {"format": self.format, "think": self.think, "keep_alive": self.keep_alive}
+        optional = {
+            "format": self.format, "grammar": self.grammar, "think": self.think,
+            "keep_alive": self.keep_alive,
+        }  # fmt: skip
         given = {key: value for key, value in optional.items() if value is not None}
         return {"model": self.model, **content, "options": dict(self.options), **given}
 

@@ -42,12 +42,12 @@ def _system(session: Session, value: str) -> str:
 def _format(session: Session, value: str) -> str:
     if value.strip() != "json":
         return _FORMAT_HINT
-    session.format = "json"
+    session.format, session.grammar = "json", None
     return "Set format to 'json' mode."
 
 
 def _no_format(session: Session, value: str) -> str:
-    session.format = None
+    session.format = session.grammar = None
     return "Disabled format."
 
 

@@ -100,6 +100,15 @@ def test_run_lets_a_thinking_model_think(model: TinyServer) -> None:
     assert model.bodies("/api/generate")[0]["think"] is True
 
 
+def test_run_takes_a_grammar_as_it_is_or_from_a_file(model: TinyServer, tmp_path: Path) -> None:
+    file = tmp_path / "answer.gbnf"
+    file.write_text('root ::= "größer"', "utf-8")
+    run("m", "hi", "--grammar", 'root ::= "yes"')
+    run("m", "hi", "--grammar", f"@{file}")
+    sent = [body["grammar"] for body in model.bodies("/api/generate")]
+    assert sent == ['root ::= "yes"', 'root ::= "größer"']
+
+
 def test_run_sends_a_file_by_its_absolute_path(model: TinyServer, tmp_path: Path) -> None:
     file = tmp_path / "m.gguf"
     file.touch()
@@ -118,6 +127,7 @@ def test_run_sends_a_file_by_its_absolute_path(model: TinyServer, tmp_path: Path
         (["--format", "xml"], "--format must be json or a JSON schema, not 'xml'"),
         (["--format", "@/no/file"], "--format: /no/file: No such file or directory"),
         (["--format", "@/"], "--format: /: Is a directory"),
+        (["--grammar", "@/no/file"], "--grammar: /no/file: No such file or directory"),
     ],
 )
 def test_run_refuses_bad_flags(cama: Cama, flags: list[str], text: str) -> None:
