@@ -17,6 +17,7 @@ from cama.core.errors import (
     RegistryError,
     RegistryUnreachable,
 )
+from cama.store.digests import find_digest
 from cama.store.variants import RepoFile
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Hub:
             info = self._api.model_info(name, files_metadata=True, timeout=_TIMEOUT_SECONDS)
         if not info.sha:
             raise RegistryError(f"{self.endpoint} does not say which commit of {name} it has")
-        files = tuple(_file(sibling) for sibling in info.siblings or ())
+        files = tuple(_file(s) for s in info.siblings or () if _is_clean(s.rfilename))
         return Repository(name, info.sha, files, _parameters(getattr(info, "gguf", None)))
 
     def url(self, repository: Repository, file: RepoFile) -> str:
@@ -87,9 +88,10 @@ class Hub:
                 timeout=_TIMEOUT_SECONDS,
                 endpoint=self.endpoint,
             )
-        if found.etag is None or len(found.etag) != 64 or found.size != file.size:
+        digest = find_digest(f"sha256:{found.etag}")
+        if digest is None or found.size != file.size:
             raise RegistryError(f"{self.endpoint} does not say what {file.path} must contain")
-        return f"sha256:{found.etag.lower()}"
+        return digest
 
     @property
     def _api(self) -> "HfApi":
@@ -139,8 +141,17 @@ def _refusal(error: Any) -> RegistryError:
 
 
 def _file(sibling: Any) -> RepoFile:
-    digest = sibling.lfs.sha256 if sibling.lfs else ""
-    return RepoFile(sibling.rfilename, sibling.size or 0, f"sha256:{digest}" if digest else "")
+    """An entry of the list, which may hold anything."""
+    digest = find_digest(f"sha256:{sibling.lfs.sha256}") if sibling.lfs else None
+    size = sibling.size if isinstance(sibling.size, int) else 0
+    return RepoFile(sibling.rfilename, size, digest or "")
+
+
+def _is_clean(path: object) -> bool:
+    """Whether ``path`` stays in the folder that it is put in."""
+    if not isinstance(path, str) or not path.isprintable() or path.startswith("/"):
+        return False
+    return not {"", ".", ".."} & set(path.split("/"))
 
 
 def _parameters(gguf: object) -> int:

@@ -9,9 +9,10 @@ import json
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from typing import Any, Self
 
 COMMIT = "c0ffee" * 6 + "c0de"
 TOKEN = "hf_right"
@@ -25,12 +26,14 @@ class HubServer:
     """``repositories`` are files by path, by name; ``gated`` ones want a token.
 
     ``cut_after`` breaks each answer off after so many bytes; ``requests`` are methods and paths.
-    ``damaged`` are digests whose content comes out wrong.
+    ``listed`` are more entries of each list, which may be lies; the content of ``damaged`` digests
+    comes out wrong.
     """
 
     repositories: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     gated: dict[str, str] = field(default_factory=dict)
     damaged: set[str] = field(default_factory=set)
+    listed: list[dict[str, Any]] = field(default_factory=list)
     cut_after: int | None = None
     status: int = 0
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -72,6 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def handle(self) -> None:
+        with suppress(ConnectionError):  # the client has left
+            super().handle()
+
     def log_message(self, format: str, *arguments: object) -> None:
         pass
 
@@ -103,13 +110,14 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _list(self, name: str) -> None:
-        siblings = []
+        siblings: list[dict[str, Any]] = []
         for path, data in self.hub.repositories[name].items():
-            entry = {"rfilename": path, "size": len(data), "blobId": "0" * 40}
+            entry: dict[str, Any] = {"rfilename": path, "size": len(data), "blobId": "0" * 40}
             if len(data) >= _SMALL:
                 digest = hashlib.sha256(data).hexdigest()
                 entry["lfs"] = {"sha256": digest, "size": len(data), "pointerSize": 134}
             siblings.append(entry)
+        siblings += self.hub.listed
         about = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings}
         self._send(200, json.dumps(about).encode(), {"Content-Type": "application/json"})
 

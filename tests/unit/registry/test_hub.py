@@ -1,6 +1,7 @@
 """The Hugging Face hub, as far as its list of files, against a hub of our own."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,14 @@ from cama.core.errors import (
     RegistryDenied,
     RegistryError,
     RegistryUnreachable,
+    StoreError,
+    UnsupportedModel,
 )
 from cama.registry.hub import Hub
+from cama.registry.huggingface import HubPull, Machine
+from cama.registry.patience import Patience
+from cama.store.names import ModelName
+from cama.store.store import Store
 from cama.store.variants import RepoFile
 from tests.unit.registry.hub_server import COMMIT, TOKEN, HubServer
 
@@ -81,3 +88,40 @@ def test_refusal_has_the_hubs_words(
 def test_hub_that_does_not_answer() -> None:
     with pytest.raises(RegistryUnreachable, match=r"http://127\.0\.0\.1:9: .*refused"):
         Hub("http://127.0.0.1:9").repository("u/m")
+
+
+@pytest.mark.parametrize(
+    "path", ["../m.gguf", "/etc/m.gguf", "a/../../m.gguf", "a//m.gguf", "./m.gguf", "", "m\n.gguf"]
+)
+def test_repository_leaves_out_paths_that_lead_away(hub_server: HubServer, path: str) -> None:
+    hub_server.repositories["u/m"] = {"m.gguf": WEIGHTS}
+    hub_server.listed.append({"rfilename": path, "size": 4000})
+    assert [file.path for file in Hub(hub_server.url).repository("u/m").files] == ["m.gguf"]
+
+
+@pytest.mark.parametrize("digest", ["../../../x", "ab", "g" * 64, "/" * 64, f"{'ab' * 32}/../x"])
+def test_repository_trusts_no_digest_that_is_none(hub_server: HubServer, digest: str) -> None:
+    hub_server.repositories["u/m"] = {}
+    lfs = {"sha256": digest, "size": 4000, "pointerSize": 1}
+    hub_server.listed.append({"rfilename": "m-Q8_0.gguf", "size": 4000, "lfs": lfs})
+    assert Hub(hub_server.url).repository("u/m").files == (RepoFile("m-Q8_0.gguf", 4000),)
+
+
+@pytest.mark.parametrize("size", [-1, 10**30, "many", None, 1.5])
+def test_pull_of_a_size_that_is_none_is_refused(
+    hub_server: HubServer, tmp_path: Path, size: object
+) -> None:
+    hub_server.repositories["u/m"] = {}
+    lfs = {"sha256": "ab" * 32, "size": size, "pointerSize": 1}
+    hub_server.listed.append({"rfilename": "m-Q8_0.gguf", "size": size, "lfs": lfs})
+    pull = HubPull(
+        name=ModelName.parse("hf.co/u/m"),
+        store=Store(tmp_path / "models"),
+        hub=Hub(hub_server.url),
+        machine=Machine(memory_bytes=1 << 30, n_tokens=1),
+        patience=Patience(pause=0.001, tries=1),
+        report=lambda progress: None,
+    )
+    with pytest.raises((UnsupportedModel, StoreError)):
+        pull.run(lambda found: None)
+    assert list((tmp_path / "models").rglob("*-partial*")) == []
