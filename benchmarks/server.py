@@ -70,8 +70,9 @@ def serve() -> None:
     """The server's process: as ``cama serve``, with slow runners."""
     from cama.api import server
     from cama.core.settings import Settings
+    from cama.runner.handle import start_runner
 
-    server.start_runner = partial(server.start_runner, command=RUNNER)  # type: ignore[assignment]
+    vars(server)["start_runner"] = partial(start_runner, command=RUNNER)
     server.serve(Settings.load())
 
 

@@ -1,6 +1,5 @@
 """A request for text, checked against its model, and how it is answered."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
@@ -12,7 +11,7 @@ from cama.api.adapters import adapters_of
 from cama.api.answering import Answering
 from cama.api.images import blind, check_images
 from cama.api.merging import merged
-from cama.api.names import Wording, find
+from cama.api.names import Wording, find_known
 from cama.api.prompts import Prompt, count_tokens
 from cama.api.services import Services
 from cama.api.specs import model_spec
@@ -59,9 +58,9 @@ class Job:
     ) -> "Job":
         """Find the model. Raises the errors of names and files."""
         arrived = time.perf_counter()
-        model = await find(services.store, body.model, wording)
-        adapters = await adapters_of(services.store, body, model)
-        facts, answers = await asyncio.to_thread(_known_of, model)
+        store = services.store
+        model, (facts, answers) = await find_known(store, body.model, wording, _known_of)
+        adapters = await adapters_of(store, body, model)
         return cls(
             services=services,
             body=body,

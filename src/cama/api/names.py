@@ -62,6 +62,20 @@ async def find(store: Store, name: str, wording: Wording) -> StoredModel:
     return await in_store(store.get, local_name(name, wording.cloud), wording)
 
 
+async def find_known(
+    store: Store, name: str, wording: Wording, know: Callable[[StoredModel], _T]
+) -> tuple[StoredModel, _T]:
+    """The same, and what ``know`` says of it: in one thread, for each costs a request time."""
+
+    def found(name: str) -> tuple[StoredModel, _T]:
+        model = store.get(name)
+        return model, know(model)
+
+    if not name:
+        raise wording.empty()
+    return await in_store(found, local_name(name, wording.cloud), wording)
+
+
 async def in_store(action: Callable[[str], _T], name: str, wording: Wording) -> _T:
     """Do ``action`` on ``name`` in a thread; complaints about the name get the endpoint's words."""
     try:
