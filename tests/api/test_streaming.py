@@ -118,7 +118,7 @@ SEVERAL = {"/v1/chat/completions", "/v1/completions"}
 
 def test_every_route_that_streams_is_left() -> None:
     told = {path for (_, path), about in ROUTES.items() if about.piece is not None}
-    assert told == STREAMING.keys() | {"/api/create"}
+    assert told == STREAMING.keys() | {"/api/create", "/api/pull", "/api/push"}
 
 
 @pytest.mark.parametrize("stream", [True, False])
