@@ -7,7 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from cama.ggml.backend import Backend, Buffer
-from cama.ggml.tensor import Tensor, row_bytes
+from cama.ggml.tensor import Tensor
+
+_ALIGNMENT = 64
+"""A cache line: no pool begins within one."""
 
 
 class Memory:
@@ -18,7 +21,7 @@ class Memory:
         if device is not None:
             self._buffer = Buffer.holding(device, pools)
             return
-        sizes = [pool.shape[1] * row_bytes(pool.type, pool.shape[0]) for pool in pools]
+        sizes = [-(-pool.shape[1] * pool.row_bytes // _ALIGNMENT) * _ALIGNMENT for pool in pools]
         self._pages = _anonymous(sum(sizes))
         pointer = int(np.frombuffer(self._pages, np.uint8).ctypes.data)
         self._buffer = Buffer.over(pointer, sum(sizes))
