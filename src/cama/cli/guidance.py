@@ -6,7 +6,7 @@ Commands:
   /show           Show an item of the model
   /list           List the models of the store
   /load <model>   Go on with another model, from the beginning
-  /save <model>   Not in this version: keep this session as a model
+  /save <model>   Save your current session as a model
   /clear          Forget the conversation
   /bye            Leave
   /?, /help       Show this; also: /? set, /? show, /? shortcuts

@@ -56,6 +56,21 @@ class Session:
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return self._body({"messages": [*system, *self.messages, _said("user", message)]})
 
+    def saving(self, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """The body that keeps the conversation and its settings as the model ``name``.
+
+        ``facts`` are those of the model: what it begins with comes before what was said.
+        """
+        stored = [_said(role, content) for role, content in stored_conversation(facts)]
+        body: dict[str, Any] = {
+            "model": name,
+            "from": self.model,
+            "system": self.system,
+            "parameters": dict(self.options),
+            "messages": [*stored, *self.messages] if self.messages else [],
+        }
+        return {key: value for key, value in body.items() if value}
+
     def record(self, message: str, answer: Message) -> None:
         """Keep a finished turn."""
         self.messages += [_said("user", message), answer]

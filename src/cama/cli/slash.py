@@ -12,7 +12,8 @@ from cama.cli.session import Session
 from cama.cli.slash_set import change
 from cama.cli.slash_show import show_item
 from cama.client.client import Client
-from cama.core.errors import ModelNotFound
+from cama.core.errors import InvalidModelName, ModelNotFound
+from cama.store.names import ModelName
 
 
 class Switch(Protocol):
@@ -72,7 +73,21 @@ class Slash:
         self._session.use(model, facts)
 
     def _save(self, line: str) -> None:
-        print("Saving a conversation as a model is not supported yet.")
+        words = line.split()
+        if len(words) != 2:
+            print("Usage:\n  /save <modelname>")
+            return
+        name = words[1]
+        try:
+            ModelName.parse(name)
+        except InvalidModelName:
+            print(f"error: The model name '{name}' is invalid")
+            return
+        client = self._client()
+        facts = client.show(self._session.model)
+        for _ in client.create(self._session.saving(name, facts)):
+            pass
+        print(f"Created new model '{name}'")
 
     def _clear(self, line: str) -> None:
         self._session.messages.clear()

@@ -71,7 +71,7 @@ def test_help_goes_to_standard_error(
 @pytest.mark.parametrize(
     ("topic", "text"),
     [
-        ("", "/save <model>   Not in this version: "),
+        ("", "/save <model>   Save your current session"),
         ("set", "/set think [level], nothink     Let the model think first, or not"),
     ],
 )
@@ -94,6 +94,43 @@ def test_clear_forgets_the_conversation_but_not_the_system(slash: Slash, session
     session.system = "Be brief."
     slash("/clear")
     assert (session.messages, session.system) == ([], "Be brief.")
+
+
+def test_save_makes_a_model_of_the_session(
+    server: TinyServer, slash: Slash, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.answer("/api/show", {"messages": [{"role": "user", "content": "first"}]})
+    server.answer("/api/create", {"status": "writing manifest"}, {"status": "success"})
+    session.system, session.options = "Be brief.", {"top_k": 3}
+    slash("/save mine")
+    assert capsys.readouterr().out == "Created new model 'mine'\n"
+    assert server.bodies("/api/create") == [
+        {
+            "model": "mine",
+            "from": "m",
+            "system": "Be brief.",
+            "parameters": {"top_k": 3},
+            "messages": [
+                {"role": "user", "content": "first"},
+                {"role": "user", "content": "hi"},
+            ],
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("/save a//b", "error: The model name 'a//b' is invalid\n"),
+        ("/save", "Usage:\n  /save <modelname>\n"),
+    ],
+)
+def test_save_refuses_what_is_no_name(
+    server: TinyServer, slash: Slash, capsys: pytest.CaptureFixture[str], line: str, text: str
+) -> None:
+    slash(line)
+    assert capsys.readouterr().out == text
+    assert server.requests == []
 
 
 def test_load_goes_on_with_another_model(
