@@ -3,15 +3,26 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import cama.api.routes.create
+from cama.api.app import create_app
+from cama.api.routes.create import Desk, _events
+from cama.api.services import Services
+from cama.core.settings import Settings
 from cama.gguf import GGUFFile, write_gguf
+from cama.modelfile.create import create_from_recipe
+from cama.modelfile.recipe import Recipe
+from cama.registry.progress import Progress
+from cama.store.names import ModelName
 from cama.store.store import Store
 from tests.api.conftest import lines
+from tests.api.fakes import FakeScheduler
 
 MakeModel = Callable[..., Path]
 
@@ -209,16 +220,33 @@ async def test_a_second_adapter_is_refused(api: httpx.AsyncClient, tmp_path: Pat
 
 @pytest.mark.native
 async def test_a_client_that_leaves_cancels_the_work(store: Store, tiny_model: MakeModel) -> None:
-    from cama.api.routes.create import _events
-    from cama.modelfile.create import create_from_recipe
-    from cama.modelfile.recipe import Recipe
-
     before = files_of(store)
     recipe = Recipe(files=(tiny_model("llama", "F16"),), quantize="q4_k_m")
-    events = _events(lambda *has: create_from_recipe(store, "m", recipe, *has), 1)
+
+    def work(desk: Desk) -> None:
+        create_from_recipe(store, "m", recipe, desk.status, desk.jobs)
+
+    events = _events(work, 1)
     async for event in events:
         if "total" in event:
             break
     await events.aclose()
     assert files_of(store) == before
     assert json.dumps(sorted(model.name for model in store.list())).count("m:latest") == 0
+
+
+async def test_a_base_that_is_not_here_is_pulled_first(
+    settings: Settings, store: Store, scheduler: FakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def from_afar(has: Services, name: ModelName, report: Any, *rest: Any, **flags: Any) -> None:
+        report(Progress("pulling manifest"))
+        has.store.copy("base", name.short)
+
+    monkeypatch.setattr(cama.api.routes.create, "pull_model", from_afar)
+    app = create_app(replace(settings, offline=False), store, scheduler)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:11434") as client:
+        events = lines(await client.post("/api/create", json={"model": "m", "from": "far/away"}))
+    assert events[0] == {"status": "pulling manifest"}
+    assert events[-1] == {"status": "success"}
+    assert store.get("m").path == store.get("base").path

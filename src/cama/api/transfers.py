@@ -4,10 +4,14 @@ import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from cama.core.errors import Cancelled
 from cama.wire.encode import without_empty
 from cama.wire.framing import Reply
+
+if TYPE_CHECKING:
+    from cama.registry.progress import Progress, Report
 
 _FAREWELL_SECONDS = 2.0
 """How long a cancelled transfer is waited for. It ends at the next byte, or when its wait for one
@@ -51,6 +55,15 @@ def _run(work: Work, put: Callable[[Reply | Exception | None], None]) -> None:
         put(error)
     else:
         put(None)
+
+
+def reporting(tell: Tell) -> "Report":
+    """What a registry's progress is told to."""
+
+    def report(progress: "Progress") -> None:
+        tell(progress_reply(progress.status, progress.digest, progress.total, progress.completed))
+
+    return report
 
 
 def progress_reply(status: str, digest: str, total: int, completed: int) -> Reply:

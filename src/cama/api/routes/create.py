@@ -1,8 +1,10 @@
 """Creating models. The work is done on a thread, and by children of that."""
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -10,12 +12,15 @@ from starlette.responses import Response
 
 from cama.api.body import read
 from cama.api.creation import check_names, recipe_of
+from cama.api.names import local_name
+from cama.api.pulling import pull_model
 from cama.api.services import Services, services
 from cama.api.streaming import Answer
-from cama.core.errors import InvalidModelFile, InvalidRequest
+from cama.api.transfers import reporting
+from cama.core.errors import InvalidModelFile, InvalidRequest, ModelNotFound
 from cama.modelfile.create import create_from_recipe
-from cama.modelfile.weights import Status
 from cama.runner.jobs import Jobs
+from cama.store.names import ModelName
 from cama.wire.creation import CreateRequest
 from cama.wire.framing import Reply
 
@@ -23,7 +28,26 @@ _AT_ONCE = 4
 _threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="create")
 """Of their own: creating takes minutes, and the loop's threads are for what is short."""
 
-Work = Callable[[Status, Jobs], None]
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the work is told by and tells: ``stop`` and ``jobs`` end it, ``put`` takes its lines."""
+
+    put: Callable[[Reply], None]
+    jobs: Jobs
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def status(self, text: str) -> None:
+        """Raises Cancelled when nobody listens any more."""
+        self.jobs.check()
+        self.put({"status": text})
+
+    def cancel(self) -> None:
+        self.stop.set()
+        self.jobs.cancel()
+
+
+Work = Callable[[Desk], None]
 
 
 async def create(request: Request) -> Response:
@@ -36,37 +60,46 @@ async def create(request: Request) -> Response:
 
 
 def _work(has: Services, body: CreateRequest) -> Work:
-    def work(status: Status, jobs: Jobs) -> None:
+    def work(desk: Desk) -> None:
         recipe = recipe_of(body, has.store)
+        for name in recipe.models:
+            _ensure(has, name, desk)
         try:
-            create_from_recipe(has.store, body.model, recipe, status, jobs)
+            create_from_recipe(has.store, body.model, recipe, desk.status, desk.jobs)
         except InvalidModelFile as error:  # one that the client has left here
             raise InvalidRequest(error.message, field="files") from error
 
     return work
 
 
+def _ensure(has: Services, name: str, desk: Desk) -> None:
+    """Pull the base of a new model if it is not here and may be fetched."""
+    try:
+        has.store.get(local_name(name))
+    except ModelNotFound:
+        if has.settings.offline:
+            raise
+        report = reporting(desk.put)
+        pull_model(has, ModelName.parse(name), report, desk.stop, insecure=False)
+
+
 async def _events(work: Work, n_threads: int) -> AsyncGenerator[Reply, None]:
     """What ``work`` tells of itself. It is cancelled, and over, when this is closed."""
     loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+    queue: asyncio.Queue[Reply | None] = asyncio.Queue()
 
-    def put(event: dict[str, Any]) -> None:
+    def put(event: Reply) -> None:
         loop.call_soon_threadsafe(queue.put_nowait, event)
 
-    def status(text: str) -> None:
-        jobs.check()
-        put({"status": text})
-
-    jobs = Jobs(lambda *progress: put(_progress(*progress)), n_threads)
-    running = loop.run_in_executor(_threads, work, status, jobs)
+    desk = Desk(put, Jobs(lambda *progress: put(_progress(*progress)), n_threads))
+    running = loop.run_in_executor(_threads, work, desk)
     running.add_done_callback(lambda _: queue.put_nowait(None))
     try:
         while (event := await queue.get()) is not None:
             yield event
         running.result()
     finally:
-        jobs.cancel()
+        desk.cancel()
         await asyncio.wait({running})
 
 

@@ -2,25 +2,20 @@
 
 import threading
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from cama.api.body import read
 from cama.api.names import local_name
+from cama.api.pulling import access_of, pull_model
 from cama.api.services import Services, services
 from cama.api.streaming import Answer
-from cama.api.transfers import Tell, Work, progress_reply, transfer
+from cama.api.transfers import Tell, Work, reporting, transfer
 from cama.core.errors import InvalidModelName, InvalidRequest
-from cama.store.hub_cache import HUB_HOSTS
 from cama.store.names import ModelName
 from cama.wire.framing import Reply
 from cama.wire.requests import PullRequest, PushRequest
-
-if TYPE_CHECKING:
-    from cama.registry.access import Access
-    from cama.registry.progress import Progress, Report
 
 
 async def pull(request: Request) -> Response:
@@ -29,16 +24,7 @@ async def pull(request: Request) -> Response:
     has, stop = services(request), threading.Event()
 
     def work(tell: Tell) -> None:
-        access = _access(has, body.insecure, stop)
-        access.check()
-        if name.host.lower() in HUB_HOSTS:
-            from cama.api.hub import pull_from_hub
-
-            pull_from_hub(name, has.store, has.settings, access.patience, _report(tell))
-        else:
-            from cama.registry.pull import pull
-
-            pull(name, has.store, access, _report(tell))
+        pull_model(has, name, reporting(tell), stop, insecure=body.insecure)
 
     return _answer(has, work, stop, stream=body.stream)
 
@@ -53,7 +39,8 @@ async def push(request: Request) -> Response:
     def work(tell: Tell) -> None:
         from cama.registry.push import push
 
-        push(name, has.store, _access(has, body.insecure, stop), _report(tell))
+        access = access_of(has, stop, insecure=body.insecure)
+        push(name, has.store, access, reporting(tell))
 
     return _answer(has, work, stop, stream=body.stream)
 
@@ -63,20 +50,6 @@ def _name(text: str, complaint: str) -> ModelName:
         return ModelName.parse(local_name(text))
     except InvalidModelName:
         raise InvalidModelName(complaint, name=text) from None
-
-
-def _access(has: Services, insecure: bool, stop: threading.Event) -> "Access":
-    from cama.registry.access import Access
-    from cama.registry.patience import Patience
-
-    return Access.of(has.settings, insecure=insecure, patience=Patience(stop=stop))
-
-
-def _report(tell: Tell) -> "Report":
-    def report(progress: "Progress") -> None:
-        tell(progress_reply(progress.status, progress.digest, progress.total, progress.completed))
-
-    return report
 
 
 def _answer(has: Services, work: Work, stop: threading.Event, *, stream: bool) -> Answer:
