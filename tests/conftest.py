@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+_KEYS = {"gemma3": {"attention.sliding_window": 64, "attention.sliding_window_pattern": 2}}
+"""Every other layer has a window."""
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -39,7 +42,8 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
         path = folder / f"{architecture}-{file_type}.gguf"
         if not path.exists():
-            make_model(path, replace(TINY, architecture=architecture), file_type)
+            shape = replace(TINY, architecture=architecture, keys=_KEYS.get(architecture, {}))
+            make_model(path, shape, file_type)
         return path
 
     return make

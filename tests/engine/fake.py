@@ -109,11 +109,12 @@ class FakeEngine:
         favourite: Favourite | None = None,
         on_forward: Callable[[Plan], None] | None = None,
         mixes_adapters: bool = True,
+        n_checkpoints: int = 0,
     ) -> None:
         self.info = EngineInfo(
             engine="fake", reason="a test asked for it", architecture="fake", n_ctx_train=n_ctx,
             n_ctx=n_ctx, n_cells=n_cells, n_batch=n_batch, n_seq_max=n_seq_max, n_vocab=N_VOCAB,
-            n_embd=1, n_threads=1, can_cut=can_cut)  # fmt: skip
+            n_embd=1, n_threads=1, can_cut=can_cut, n_checkpoints=n_checkpoints)  # fmt: skip
         self.tokenizer = ByteTokenizer()
         self.plans: list[Plan] = []
         self.mixes_adapters = mixes_adapters
@@ -266,16 +267,19 @@ class CheckpointedEngine(FakeEngine):
                  n_cells: int = 1024, n_seq_max: int = 8) -> None:  # fmt: skip
         super().__init__(
             n_ctx=n_ctx, n_batch=n_batch, n_cells=n_cells, n_seq_max=n_seq_max, can_cut=False,
-            can_shift=False)  # fmt: skip
-        self._n_checkpoints = n_checkpoints
+            can_shift=False, n_checkpoints=n_checkpoints)  # fmt: skip
         self._checkpoints: dict[int, _Cell] = {}  # by id, in the order of their making
 
-    def checkpoint(self, seq: SeqId) -> None:
+    def checkpoint(self, seq: SeqId, length: int) -> None:
+        assert length == len(self._seqs[seq])
         if self._seqs[seq]:
             last = self._seqs[seq][-1]
             self._checkpoints[id(last)] = last
-        while len(self._checkpoints) > self._n_checkpoints:
+        while len(self._checkpoints) > self.info.n_checkpoints:
             del self._checkpoints[next(iter(self._checkpoints))]
+
+    def rest(self, seq: SeqId) -> None:
+        assert self._seqs[seq]
 
     def resumable(self, seq: SeqId, length: int) -> int:
         cells = self._seqs[seq]

@@ -93,7 +93,7 @@ def test_system_prompt_is_restored_from_a_saved_state(open_engine: Open) -> None
         assert isinstance(source, Resumes)
     engine.forward(Plan((Span(SeqId(0), 0, tokens[:50]),)))
     assert isinstance(engine, Resumes)
-    engine.checkpoint(SeqId(0))
+    engine.checkpoint(SeqId(0), 50)
     engine.forward(Plan((Span(SeqId(0), 50, tokens[50:]),)))
     assert other.restore(SeqId(3), engine.save(SeqId(0), 50)) == 50
     engine.share(SeqId(0), SeqId(1), 50)
@@ -131,7 +131,7 @@ def test_random_operations_never_mix_states(open_engine: Open) -> None:
             n_resumed += 0 < kept < len(text)
             del text[kept:]
         elif action == "checkpoint":
-            engine.checkpoint(seq)
+            engine.checkpoint(seq, len(text))
         else:
             target = SeqId(chance.randrange(4))
             n = engine.resumable(seq, chance.randint(0, len(text)))
@@ -160,7 +160,7 @@ def test_checkpoints_are_bounded(tiny_model: Callable[..., Path]) -> None:
     (most,) = {pool.shape[1] - engine.info.n_seq_max for pool in engine._storage.state_pools}
     for i in range(most + 10):
         engine.forward(Plan((Span(SeqId(0), i, [20 + i % 7]),)))
-        engine.checkpoint(SeqId(0))
+        engine.checkpoint(SeqId(0), i + 1)
     assert len(engine._checkpoints) == most
     assert engine.resumable(SeqId(0), 9) == 0
     assert engine.resumable(SeqId(0), most) == most

@@ -137,7 +137,7 @@ def _checkpoints(pair: Pair) -> None:
     _same(pair, (0, 0, _ids(20), 1))
     for engine in pair:
         assert isinstance(engine, Resumes)
-        engine.checkpoint(a)
+        engine.checkpoint(a, 20)
     _same(pair, (0, 20, _ids(30, 1), 1), (1, 0, _ids(7, 2), 1))
     _same(pair, (0, 50, [5], 1))
     for engine in pair:

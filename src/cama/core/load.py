@@ -15,6 +15,9 @@ DEFAULT_CONTEXT = 4096
 
 MIN_CONTEXT = 4
 
+WINDOW_SLACK = 64
+"""Tokens in front of a sliding window that are held too, so that a few can be taken back."""
+
 _SPARE_BYTES = 1 << 30
 _SPARE_STATES = 8, 256
 """What spare running states may take, and how many they are at least and at most."""
@@ -73,6 +76,16 @@ class LoadOptions:
     adapts_experts: bool = False
     parts: tuple[Path, ...] = ()
     rooms: tuple[Room, ...] = ()
+
+    @property
+    def n_window_checkpoints(self) -> int:
+        """Windows in the middle of texts that are held, where not all of them can be."""
+        return max(4, self.n_parallel // 2)
+
+    def window_cells(self, reach: int) -> int:
+        """Cells that layers with a window of ``reach`` tokens hold at most."""
+        running = max(1, self.n_parallel) * (reach + self.n_batch + WINDOW_SLACK)
+        return running + self.n_window_checkpoints * reach
 
     @property
     def has_quantized_cache(self) -> bool:

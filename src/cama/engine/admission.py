@@ -161,7 +161,7 @@ class Admission:
 
     def _find_lead(self, request: Request, tokens: Tokens) -> _Lead | None:
         readers = [r for r in self.running if r.pending > 1 and r.key == request.key]
-        needs_mark = self._cache.has_checkpoints
+        needs_mark = self._engine.info.n_checkpoints > 0
         if not readers or not (self._engine.info.can_cut or needs_mark):
             return None
         common, is_same, reader = max(
@@ -193,9 +193,11 @@ class Admission:
             self._cache.keep(claim.seq, tokens[: claim.length])
             return False
         request.seq, request.n_cached = claim.seq, claim.length
-        if self._cache.has_checkpoints:
-            n_batch, ends = self._engine.info.n_batch, self._engine.tokenizer.end_of_generation
-            request.marks = marks(tokens, claim.length, claim.common, n_batch, ends)
+        info = self._engine.info
+        if info.n_checkpoints:
+            ends = self._engine.tokenizer.end_of_generation
+            request.marks = marks(tokens, claim.length, claim.common, info, ends)
+            request.ends_at_marks = not info.can_cut
         if request.started is None:
             request.started = self._clock()
             request.cached_tokens, request.miss = claim.length, claim.miss

@@ -68,8 +68,9 @@ class EngineInfo:
     ``n_ctx`` limits one sequence (tokens); ``n_cells`` is the pool that all sequences share, in
     which a shared prefix counts once; sequence ids are 0 ... ``n_seq_max`` - 1.
     ``reason`` says in words why this engine runs this model. One that does not generate has no
-    cells and can only embed. ``can_cut``: a sequence can be resumed behind any of its tokens;
-    otherwise at its end, and where an engine that :class:`Resumes` says.
+    cells and can only embed. ``can_cut``: the last tokens of a sequence can be taken back, and
+    mostly it can be resumed anywhere; an engine that :class:`Resumes` says where. It remembers
+    ``n_checkpoints`` places that it is asked to; with 0 it needs none.
     """
 
     engine: EngineName
@@ -85,6 +86,7 @@ class EngineInfo:
     n_threads: int
     devices: tuple[str, ...] = ("CPU",)
     can_cut: bool = True
+    n_checkpoints: int = 0
     generates: bool = True
 
 
@@ -170,16 +172,20 @@ class Interruptible(Protocol):
 
 @runtime_checkable
 class Resumes(Protocol):
-    """An engine whose sequences can be resumed at their end and at checkpoints."""
+    """An engine that cannot resume every sequence everywhere, and says where it can."""
 
     def resumable(self, seq: SeqId, length: int) -> int:
         """The most of the first ``length`` tokens that share, truncate and save can keep."""
 
-    def checkpoint(self, seq: SeqId) -> None:
-        """Remember the end of ``seq`` as a place to resume at, for as long as there is room.
+    def checkpoint(self, seq: SeqId, length: int) -> None:
+        """Let ``seq`` be resumed behind ``length`` tokens later, for as long as there is room.
 
-        Sequences that share its last cell can be resumed there, too, also when ``seq`` is gone.
+        So can sequences that share its cell, also when ``seq`` is gone. Where the engine cannot
+        cut, it must be the end of ``seq``; where it can no more, nothing happens.
         """
+
+    def rest(self, seq: SeqId) -> None:
+        """``seq`` goes on no more, unless :meth:`resumable` says that it can at its end."""
 
 
 @runtime_checkable

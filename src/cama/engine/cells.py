@@ -51,6 +51,11 @@ class Cells:
         """Position of the token in each cell, EMPTY where there is none; not to be written."""
         return self._positions
 
+    @property
+    def sequences(self) -> list[int]:
+        """Those that have cells."""
+        return list(self._rows)
+
     def length(self, seq: int) -> int:
         return self._lengths.get(seq, 0)
 

@@ -1,4 +1,4 @@
-"""Where a sequence with a running state can be resumed besides its end: accounting."""
+"""Where sequences can be resumed that cannot be everywhere: accounting for both engines."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,14 +7,15 @@ from cama.engine.cells import Cells
 
 
 class _Checkpoint(NamedTuple):
-    """Behind how many tokens a state was taken, and the slot that holds it."""
+    """Behind how many tokens it was made, and the slot of what is kept for it."""
 
     length: int
     slot: int
 
 
 class Checkpoints:
-    """Slots for the states behind some tokens; the one that was used least recently gives way.
+    """Slots for what is kept behind some tokens: running states, or a window's cells. The one that
+    was used least recently gives way.
 
     A checkpoint belongs to the cell of the token before it. Whoever has this cell has read the same
     text, so sequences that share a beginning share its checkpoints, and it ends with the cell.
@@ -33,12 +34,14 @@ class Checkpoints:
         """The slots that are in use."""
         return (checkpoint.slot for checkpoint in self._at.values())
 
-    def add(self, seq: int) -> int | None:
-        """A slot for the state at the end of ``seq``; None where that is kept, or there is none."""
-        length = self._cells.length(seq)
+    def add(self, seq: int, length: int) -> int | None:
+        """A slot for what is to be kept behind ``length`` tokens of ``seq``.
+
+        None where that is kept already, or there are no slots.
+        """
         if not length or not self._n_slots:
             return None
-        cell = int(self._cells.cells(seq)[-1])
+        cell = int(self._cells.cells(seq)[length - 1])
         if cell in self._at:
             self._touch(cell)
             return None
@@ -56,9 +59,14 @@ class Checkpoints:
 
     def slot(self, seq: int, length: int) -> int:
         """The slot of the checkpoint behind ``length`` tokens of ``seq``, which there must be."""
+        self.touch(seq, length)
+        return self._at[int(self._cells.cells(seq)[length - 1])].slot
+
+    def touch(self, seq: int, length: int) -> None:
+        """The checkpoint there, if there is one, is the most recently used."""
         cell = int(self._cells.cells(seq)[length - 1])
-        self._touch(cell)
-        return self._at[cell].slot
+        if cell in self._at:
+            self._touch(cell)
 
     def prune(self) -> list[int]:
         """Forget those whose cells were freed, before they are taken again; returns their slots."""

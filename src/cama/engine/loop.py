@@ -288,9 +288,9 @@ class Loop:
                 outcomes.append(self._reader.read(request, rows[: span.n_outputs]))
                 rows = rows[span.n_outputs :]
         for request, _ in parts:
-            if request.is_at_mark():
+            for mark in request.reached_marks() if request.marks else ():
                 assert request.seq is not None
-                self._cache.checkpoint(request.seq)
+                self._cache.checkpoint(request.seq, mark)
         accepted = [(outcome.request, outcome.n_accepted) for outcome in outcomes]
         self._speculation.learn(accepted, n_tokens, seconds)
         for outcome in outcomes:

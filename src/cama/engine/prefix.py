@@ -57,9 +57,7 @@ class PrefixCache:
         self._tree: RadixTree[SeqId] = RadixTree()
         self._ghosts = _Ghosts()
         self._can_cut = engine.info.can_cut
-        self._resumes: Resumes | None = None
-        if isinstance(engine, Resumes) and not self._can_cut:
-            self._resumes = engine
+        self._resumes: Resumes | None = engine if isinstance(engine, Resumes) else None
 
     def match(self, key: Key, tokens: Tokens) -> int:
         """How many of ``tokens`` a claim would find; never all, for one must be evaluated."""
@@ -97,18 +95,18 @@ class PrefixCache:
         node, length = point
         if not length:
             return
+        if self._resumes is not None:
+            yield from self._places(self._resumes, point)
+            return
         if length == node.end:
             yield from ((seq, length) for seq in node.ends & self._idle)
-        if self._resumes is not None:
-            yield from self._checkpoints(self._resumes, point)
-            return
         if self._can_cut:
             yield from ((seq, length) for seq in islice(node.below(), _MAX_SOURCES))
         for node in point.path():
             if node.end:
                 yield from ((seq, node.end) for seq in node.ends)
 
-    def _checkpoints(self, engine: Resumes, point: Point[SeqId]) -> list[tuple[SeqId, int]]:
+    def _places(self, engine: Resumes, point: Point[SeqId]) -> list[tuple[SeqId, int]]:
         """Where the sequences that begin like the text of ``point`` can be resumed, longest first.
 
         Also those that leave it early may have the last checkpoint before they do.
@@ -121,7 +119,8 @@ class PrefixCache:
             for seq in islice(node.below(), _MAX_PASSING):
                 if seq not in found:
                     found[seq] = engine.resumable(seq, end)
-        pairs = sorted(found.items(), key=lambda pair: pair[1], reverse=True)
+        idle = point.node.ends & self._idle if point.length == point.node.end else set()
+        pairs = sorted(found.items(), key=lambda pair: (pair[1], pair[0] in idle), reverse=True)
         return [(seq, length) for seq, length in pairs[:_MAX_SOURCES] if length]
 
     def _take(self, source: SeqId, length: int, key: Key, wanted: Tokens) -> SeqId | None:
@@ -150,7 +149,7 @@ class PrefixCache:
     def _take_over(self, source: SeqId, length: int) -> SeqId:
         self._idle.remove(source)
         if self.cut(source, length):
-            self.checkpoint(source)
+            self.checkpoint(source, length)
         self._tree.touch(source)
         return source
 
@@ -184,15 +183,10 @@ class PrefixCache:
         self._tree.cut(seq, kept)
         return kept
 
-    @property
-    def has_checkpoints(self) -> bool:
-        """Whether sequences can be resumed where somebody asked for it, and not elsewhere."""
-        return self._resumes is not None
-
-    def checkpoint(self, seq: SeqId) -> None:
-        """Let others go on from where ``seq`` is, which they may anyway in most caches."""
+    def checkpoint(self, seq: SeqId, length: int) -> None:
+        """Let others go on behind ``length`` tokens of ``seq``; in most caches they can anyway."""
         if self._resumes is not None:
-            self._resumes.checkpoint(seq)
+            self._resumes.checkpoint(seq, length)
 
     def resumable(self, seq: SeqId, length: int) -> int:
         """How much of the first ``length`` tokens of ``seq`` can be used apart from the rest."""
@@ -205,12 +199,17 @@ class PrefixCache:
         if not len(tokens) or node.ends & self._idle:
             self.release(seq)
         else:
-            self._idle.add(seq)
+            self._rest(seq)
             self._tree.touch(seq)
+
+    def _rest(self, seq: SeqId) -> None:
+        self._idle.add(seq)
+        if self._resumes is not None:
+            self._resumes.rest(seq)
 
     def give_way(self, seq: SeqId) -> None:
         """The request must make room: what nobody else uses goes, up to a branching point."""
-        self._idle.add(seq)
+        self._rest(seq)
         self._retreat(seq)
 
     def release(self, seq: SeqId) -> None:
@@ -239,7 +238,7 @@ class PrefixCache:
         if kept:
             self._free.pop()
             self._tree.add(key, tokens[:kept], seq)
-            self._idle.add(seq)
+            self._rest(seq)
         return kept
 
     def evict(self) -> bool:
@@ -267,7 +266,9 @@ class PrefixCache:
         trunk = node.parent
         is_alone = node.is_leaf and len(node.ends) == 1
         is_last = trunk is not None and len(trunk.children) == 1 and not trunk.ends
-        if not (trunk and is_alone and is_last and self.cut(seq, trunk.end)):
+        if trunk and is_alone and is_last and self.cut(seq, trunk.end):
+            self._rest(seq)
+        else:
             self.release(seq)
 
     def check_integrity(self) -> None:

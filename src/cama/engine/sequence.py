@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from bisect import insort
+from bisect import bisect_right, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -98,8 +98,9 @@ class Request:
 
     ``n_top`` is ``Generation.logprobs``; of the prompt's tokens, ``n_scored`` need no
     log-probability any more. ``proposal`` are tokens that the next pass evaluates behind them;
-    those that turn out to be right become tokens. A pass ends at each of ``marks``, numbers of
-    tokens behind which the state is to be remembered. ``is_batch``: others go first.
+    those that turn out to be right become tokens. ``marks`` are numbers of tokens behind which the
+    state is to be remembered; a pass ends there where it can only be then (``ends_at_marks``).
+    ``is_batch``: others go first.
     ``piece`` gives the text of a token where some control tokens are visible.
     """
 
@@ -124,6 +125,7 @@ class Request:
     speculator: Speculator | None = None
     proposal: list[int] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
+    ends_at_marks: bool = False
 
     arrival: int = 0
     seq: SeqId | None = None
@@ -167,7 +169,7 @@ class Request:
     def next_pending(self) -> int:
         """How many of the pending tokens the next pass may evaluate."""
         most = _MOST_SCORED if self.is_scoring else self.pending
-        if self.marks:
+        if self.marks and self.ends_at_marks:
             most = min(most, self.marks[0] - self.n_cached)
         return min(self.pending, most)
 
@@ -197,11 +199,11 @@ class Request:
         if n_tokens not in self.marks:
             insort(self.marks, n_tokens)
 
-    def is_at_mark(self) -> bool:
-        """Whether the next mark is reached, which is then behind."""
-        is_reached = bool(self.marks) and self.marks[0] <= self.n_cached
-        del self.marks[:is_reached]
-        return is_reached
+    def reached_marks(self) -> list[int]:
+        """Those that are evaluated now; they are told once."""
+        n = bisect_right(self.marks, self.n_cached)
+        reached, self.marks = self.marks[:n], self.marks[n:]
+        return reached
 
     def history(self) -> Tokens:
         """Prompt and answer, to look for in the cache: nothing of what needs logits is there."""

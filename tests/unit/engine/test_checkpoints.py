@@ -14,7 +14,7 @@ def test_checkpoint_is_found_by_all_that_share_its_cell() -> None:
     cells = Cells(N_CELLS)
     checkpoints = Checkpoints(cells, 4)
     cells.allocate(0, 10)
-    slot = checkpoints.add(0)
+    slot = checkpoints.add(0, 10)
     cells.allocate(0, 5)
     cells.share(0, 1, 12)
     cells.allocate(2, 12)
@@ -27,7 +27,7 @@ def test_checkpoint_ends_with_its_cell() -> None:
     cells = Cells(N_CELLS)
     checkpoints = Checkpoints(cells, 4)
     cells.allocate(0, 10)
-    slot = checkpoints.add(0)
+    slot = checkpoints.add(0, 10)
     cells.share(0, 1, 10)
     cells.truncate(0, 0)
     assert checkpoints.prune() == []
@@ -43,7 +43,7 @@ def test_checkpoint_behind_a_shift_is_no_place_to_resume() -> None:
     checkpoints = Checkpoints(cells, 4)
     for _ in range(2):
         cells.allocate(0, 10)
-        checkpoints.add(0)
+        checkpoints.add(0, cells.length(0))
     cells.shift(0, 12, 15)
     checkpoints.prune()
     assert checkpoints.last(0, 17) == 10
@@ -54,19 +54,19 @@ def test_least_recently_used_checkpoint_gives_way() -> None:
     checkpoints = Checkpoints(cells, 3)
     for _ in range(3):
         cells.allocate(0, 5)
-        assert checkpoints.add(0) is not None
+        assert checkpoints.add(0, cells.length(0)) is not None
     checkpoints.slot(0, 5)
     cells.allocate(0, 5)
-    checkpoints.add(0)
+    checkpoints.add(0, 20)
     assert [checkpoints.last(0, n) for n in (5, 10, 15, 20)] == [5, 5, 15, 20]
-    assert checkpoints.add(0) is None
+    assert checkpoints.add(0, 20) is None
     assert len(checkpoints) == 3
 
 
 def test_engine_without_room_keeps_none() -> None:
     cells = Cells(N_CELLS)
     cells.allocate(0, 5)
-    assert Checkpoints(cells, 0).add(0) is None
+    assert Checkpoints(cells, 0).add(0, 5) is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -86,9 +86,10 @@ def test_slots_hold_the_state_of_the_text_before_them(data: st.DataObject) -> No
             cells.allocate(seq, len(new))
             texts[seq] = (*text, *new)
         elif action == "add":
-            slot = checkpoints.add(seq)
+            n = data.draw(st.integers(0, len(text)))
+            slot = checkpoints.add(seq, n)
             if slot is not None:
-                states[slot] = text
+                states[slot] = text[:n]
         elif action == "share":
             target = data.draw(st.integers(0, 3))
             n = checkpoints.last(seq, data.draw(st.integers(0, len(text))))

@@ -4,10 +4,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cama.engine.base import EngineInfo
 from cama.engine.marks import APART, marks
 from cama.engine.radix import Tokens
+from tests.engine.fake import CheckpointedEngine
 
 END = 2
+
+
+def _info(n_batch: int, n_checkpoints: int = 64) -> EngineInfo:
+    engine = CheckpointedEngine(n_batch=n_batch, n_checkpoints=n_checkpoints)
+    return engine.info
 
 
 def _prompt(*lengths: int) -> Tokens:
@@ -18,28 +25,32 @@ def _prompt(*lengths: int) -> Tokens:
 
 
 def test_ends_of_the_system_prompt_and_of_the_last_turn_are_remembered() -> None:
-    assert marks(_prompt(200, 80, 90, 60, 5), 0, 0, 512, {END}) == [200, 430]
+    assert marks(_prompt(200, 80, 90, 60, 5), 0, 0, _info(512), {END}) == [200, 430]
 
 
 def test_branch_is_remembered_before_all_else() -> None:
-    assert marks(_prompt(200, 80, 5), 0, 190, 512, {END}) == [190, 280]
+    assert marks(_prompt(200, 80, 5), 0, 190, _info(512), {END}) == [190, 280]
 
 
 def test_prompt_without_turns_is_remembered_but_for_its_last_token() -> None:
-    assert marks(_prompt(300), 0, 0, 512, {END}) == [299]
+    assert marks(_prompt(300), 0, 0, _info(512), {END}) == [299]
 
 
 def test_short_prompt_is_read_in_one_pass() -> None:
-    assert marks(_prompt(20, 10), 0, 15, 512, {END}) == []
+    assert marks(_prompt(20, 10), 0, 15, _info(512), {END}) == []
 
 
 def test_long_prompt_is_remembered_now_and_then() -> None:
-    assert marks(_prompt(2000), 0, 0, 256, {END}) == [*range(256, 1793, 256), 1999]
-    assert len(marks(_prompt(100_000), 0, 0, 256, {END})) <= 9
+    assert marks(_prompt(2000), 0, 0, _info(256), {END}) == [*range(256, 1793, 256), 1999]
+    assert len(marks(_prompt(100_000), 0, 0, _info(256), {END})) <= 9
+
+
+def test_few_checkpoints_are_kept_for_what_is_likely() -> None:
+    assert marks(_prompt(2000, 9), 0, 0, _info(256, n_checkpoints=3), {END}) == [2000]
 
 
 def test_what_is_cached_needs_no_mark() -> None:
-    assert marks(_prompt(200, 80, 5), 280, 280, 512, {END}) == []
+    assert marks(_prompt(200, 80, 5), 280, 280, _info(512), {END}) == []
 
 
 @given(
@@ -52,7 +63,7 @@ def test_marks_lie_apart_and_within_what_is_read(
     lengths: list[int], n_cached: int, common: int, n_batch: int
 ) -> None:
     tokens = _prompt(*lengths)
-    found = marks(tokens, n_cached, common, n_batch, {END})
+    found = marks(tokens, n_cached, common, _info(n_batch), {END})
     ends = [0, n_cached, *found] if found else []
     assert all(b - a >= APART for a, b in zip(sorted(ends)[1:], sorted(ends)[2:], strict=False))
     assert all(n_cached < mark < len(tokens) for mark in found)

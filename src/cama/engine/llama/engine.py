@@ -36,6 +36,9 @@ for each: a step with 64 more takes 6 µs longer."""
 
 _NO_SLOT, _ABORTED = 1, 2
 
+_CHECKPOINTS = 4
+"""Of running states, at least: how large they are turns out when there is one."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -101,6 +104,7 @@ class LlamaEngine:
             n_threads=self._n_threads,
             devices=device_names(load),
             can_cut=not is_recurrent(model),
+            n_checkpoints=_CHECKPOINTS if is_recurrent(model) else 0,
         )
 
     @classmethod
@@ -144,9 +148,13 @@ class LlamaEngine:
         self._check(seq)
         return self._memory.resumable(seq, length)
 
-    def checkpoint(self, seq: SeqId) -> None:
+    def checkpoint(self, seq: SeqId, length: int) -> None:
         self._check(seq)
-        self._memory.checkpoint(seq)
+        if length == self._memory.cells.length(seq):
+            self._memory.checkpoint(seq)
+
+    def rest(self, seq: SeqId) -> None:
+        """What ``seq`` has stays as it is."""
 
     def shift(self, seq: SeqId, start: int, end: int) -> None:
         self._check(seq)

@@ -82,7 +82,7 @@ class Memory:
         if self._checkpoints is None:
             running = state.save_running(self._context, seq)
             self._checkpoints = Checkpoints(self.cells, spare_states(len(running)) // 2)
-        slot = self._checkpoints.add(seq)
+        slot = self._checkpoints.add(seq, self.cells.length(seq))
         if slot is not None:
             self._states[slot] = running or state.save_running(self._context, seq)
 

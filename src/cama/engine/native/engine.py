@@ -19,9 +19,10 @@ from cama.engine.native.adapters import StackedAdapters
 from cama.engine.native.devices import Devices
 from cama.engine.native.embedder import Embedder
 from cama.engine.native.graphs import KV_STEP, Graphs, Shape, max_nodes
-from cama.engine.native.kvcache.layout import Layout, layer_bytes, state_bytes
+from cama.engine.native.kvcache.layout import Layout, layer_bytes, state_bytes, windows_of
 from cama.engine.native.kvcache.mask import Rows
 from cama.engine.native.kvcache.storage import KVStorage
+from cama.engine.native.kvcache.windows import Windows
 from cama.engine.native.load import (
     MappedWeights,
     bind,
@@ -69,6 +70,12 @@ class NativeEngine:
         kind = GGMLType[load.cache_type.upper()]
         kept = [layer_bytes(layout, kind, n_cells, n_slots) for layout in layouts]
         self._devices = _fill_devices(file, kept, load, n_threads, self._abort)
+        self._cells = Cells(n_cells)
+        self._windows = self._open_windows(layouts)
+        n_checkpoints = n_spare - n_idle
+        if self._windows.may_lose:
+            n_checkpoints = load.n_window_checkpoints
+        self._checkpoints = Checkpoints(self._cells, n_checkpoints)
         self.info = EngineInfo(
             engine="native",
             reason=reason,
@@ -83,16 +90,22 @@ class NativeEngine:
             n_threads=n_threads,
             devices=self._devices.names,
             can_cut=not self._keeps_states,
+            n_checkpoints=n_checkpoints,
         )
         self._embedder: Embedder | None = None
-        self._cells = Cells(n_cells)
-        self._checkpoints = Checkpoints(self._cells, n_spare - n_idle)
         self._build(c, layouts, load, n_slots)
         cell_bytes = self._storage.cell_bytes
         self._identity = f"{c.architecture}:{file.size}:{c.n_layer}:{cell_bytes}:{load.cache_type}"
         self.tokenizer = open_tokenizer(file)
         self.compute_seconds = 0.0
         self._closed = False
+
+    def _open_windows(self, layouts: Sequence[Layout]) -> Windows:
+        """None where states are kept, or where a device has cells: it gives no memory back."""
+        is_on_host = all(self._devices.of_layer(i) is None for i in range(len(layouts)))
+        windows = windows_of(layouts) if is_on_host and not self._keeps_states else []
+        reach = max((window.size for window in windows), default=0)
+        return Windows(windows, self._cells, self._load.window_cells(reach))
 
     def _build(
         self, c: DecoderConfig, layouts: Sequence[Layout], load: LoadOptions, n_slots: int
@@ -140,6 +153,10 @@ class NativeEngine:
 
     def forward(self, plan: Plan) -> Logits:
         check_plan(plan, self.info, self._cells)
+        for span in plan.spans:
+            if not self._windows.wake(span.seq):
+                raise EngineError(f"the window of sequence {span.seq} is not kept")
+        self._shrink()
         self._abort.clear()
         try:
             return self._compute(plan)
@@ -169,6 +186,7 @@ class NativeEngine:
 
     def _pass(self, plan: Plan) -> Logits:
         cells = self._cells.allocate_spans([(s.seq, len(s.tokens)) for s in plan.spans])
+        self._windows.wrote(cells)
         n_kv = min(self.info.n_cells, -(-self._cells.high_water // KV_STEP) * KV_STEP)
         stack = self._adapters.stack if any(s.adapters for s in plan.spans) else None
         n_seqs = len(plan.spans) if self._keeps_states else 0
@@ -187,6 +205,7 @@ class NativeEngine:
         check_sequence(target, self.info)
         slot = self._state_of(source, length)
         self._cells.share(source, target, length)
+        self._windows.wake(target)
         if self._keeps_states and length:
             self._storage.copy_state(slot, target)
         self._graphs.forget()
@@ -195,6 +214,7 @@ class NativeEngine:
         if length < 0:
             raise EngineError(f"a sequence cannot have {length} cells")
         length = self.resumable(seq, length)
+        self._windows.wake(seq)
         slot = self._state_of(seq, length)
         if slot != seq:
             self._storage.copy_state(slot, seq)
@@ -204,51 +224,80 @@ class NativeEngine:
 
     def resumable(self, seq: SeqId, length: int) -> int:
         length = min(length, self._cells.length(seq))
-        if not self._keeps_states or length == self._cells.length(seq):
-            return length
-        return self._checkpoints.last(seq, length)
+        if not self._keeps_states:
+            return self._windows.resumable(seq, length)
+        return self._checkpoints.last(seq, length) if length < self._cells.length(seq) else length
 
-    def checkpoint(self, seq: SeqId) -> None:
-        slot = self._checkpoints.add(seq)
-        if slot is not None:
+    def checkpoint(self, seq: SeqId, length: int) -> None:
+        is_end = length == self._cells.length(seq)
+        if not self.info.n_checkpoints or self.resumable(seq, length) != length:
+            return
+        slot = self._checkpoints.add(seq, length)
+        if slot is None:
+            return
+        if not self._keeps_states:
+            self._windows.pin(slot, seq, length)
+        elif is_end:
             self._storage.copy_state(seq, self.info.n_seq_max + slot)
 
+    def rest(self, seq: SeqId) -> None:
+        if self._windows.may_lose and self._cells.length(seq):
+            self.checkpoint(seq, self._cells.length(seq))
+            self._windows.rest(seq)
+
     def _state_of(self, seq: SeqId, length: int) -> int:
-        """The slot of the state behind ``length`` tokens of ``seq``."""
-        if not self._keeps_states or length in (0, self._cells.length(seq)):
+        """The slot of the state behind ``length`` tokens of ``seq``, from which it can go on."""
+        if length == 0:
             return seq
         if self.resumable(seq, length) != length:
-            raise EngineError(f"{length} tokens cannot be resumed: the running state is not kept")
+            what = "running state" if self._keeps_states else "window"
+            raise EngineError(f"{length} tokens cannot be resumed: the {what} is not kept")
+        if not self._keeps_states:
+            self._checkpoints.touch(seq, length)
+            return seq
+        if length == self._cells.length(seq):
+            return seq
         return self.info.n_seq_max + self._checkpoints.slot(seq, length)
 
     def _freed(self) -> None:
         """Cells may have become free."""
-        self._checkpoints.prune()
+        self._windows.unpin(self._checkpoints.prune())
         self._graphs.forget()
 
+    def _shrink(self) -> None:
+        """Let layers with a window lose what no window sees, where they hold too much."""
+        lost = self._windows.shrink()
+        if lost is not None:
+            self._storage.release(lost)
+
     def shift(self, seq: SeqId, start: int, end: int) -> None:
-        if self._keeps_states:
+        if self._keeps_states or not self._windows.can_shift(seq, start, end):
             raise EngineError("the cache of this model cannot shift")
         moved = self._cells.cells(seq)[end:].copy()
         self._cells.shift(seq, start, end)
-        self._graphs.forget()
+        self._freed()
         if len(moved) and start < end:
             self._graphs.shift_keys(moved, start - end)
+            self._storage.release(self._windows.lost(moved).astype(np.int64))
 
     def save(self, seq: SeqId, length: int) -> bytes:
         cells = self._cells.cells(seq)[:length]
         if len(cells) != length:
             raise EngineError(f"sequence {seq} holds fewer than {length} tokens")
         slot = self._state_of(seq, length)
-        return state.pack(self._identity, self._storage, cells, slot)
+        first = self._windows.start(cells)
+        return state.pack(self._identity, self._storage, cells, slot, first)
 
     def restore(self, seq: SeqId, state_bytes: bytes) -> int:
         check_sequence(seq, self.info)
         if self._cells.length(seq):
             raise EngineError(f"sequence {seq} is not empty")
-        length = state.unpack_length(self._identity, self._storage, state_bytes)
+        length, first = state.unpack_length(self._identity, self._storage, state_bytes)
         cells = self._cells.allocate(seq, length)
-        state.unpack(self._storage, state_bytes, cells, seq)
+        self._windows.wrote(cells[first:])
+        self._windows.forget(cells[:first])
+        self._windows.wake(seq)
+        state.unpack(self._storage, state_bytes, cells, slot=seq, first=first)
         self._graphs.forget()
         return length
 

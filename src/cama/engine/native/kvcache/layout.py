@@ -58,6 +58,12 @@ Layout = CacheLayout | StateLayout | None
 """What a layer keeps; nothing where it looks at each token by itself."""
 
 
+def windows_of(layouts: Iterable[Layout]) -> list[Window]:
+    """Every kind of window that layers have."""
+    caches = (layout for layout in layouts if isinstance(layout, CacheLayout))
+    return list(dict.fromkeys(layout.window for layout in caches if layout.window))
+
+
 def state_bytes(layouts: Iterable[Layout]) -> int:
     """Bytes of one sequence's running states."""
     states = (layout for layout in layouts if isinstance(layout, StateLayout))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cama.core.load import CacheType
 from cama.engine.native.kvcache.hadamard import Turns, key_order, value_order
@@ -198,6 +199,21 @@ class KVStorage:
         self._memories = [Memory(pools, device) for device, pools in by_device.items() if pools]
 
     @property
+    def windowed(self) -> list[int]:
+        """Layers whose own keys and values are read through windows only."""
+        caches = [
+            (i, kept) for i, kept in enumerate(self._layouts) if isinstance(kept, CacheLayout)
+        ]
+        full = {i if kept.owner is None else kept.owner for i, kept in caches if not kept.window}
+        return [i for i in self.keys if i not in full]
+
+    def release(self, cells: NDArray[np.int64]) -> None:
+        """Give back the memory of ``cells`` in layers with a window."""
+        for layer in self.windowed if len(cells) else ():
+            for memory in self._memories:
+                memory.release(self._of_layer(layer), cells)
+
+    @property
     def windows(self) -> list[Window | None]:
         """Every kind of mask that the layers need."""
         caches = (layout for layout in self._layouts if isinstance(layout, CacheLayout))
@@ -230,6 +246,11 @@ class KVStorage:
     def cell_bytes(self) -> int:
         """Bytes of one cell over all layers."""
         return sum(row_bytes(pool.type, pool.shape[0]) for pool in self.pools)
+
+    @property
+    def windowed_bytes(self) -> int:
+        """Bytes of one cell over the layers with a window."""
+        return sum(pool.row_bytes for layer in self.windowed for pool in self._of_layer(layer))
 
     @property
     def state_pools(self) -> list[Tensor]:
