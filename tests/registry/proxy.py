@@ -22,8 +22,8 @@ class Fault:
 
     ``cut`` breaks off after ``after`` bytes, ``short`` says fewer bytes than asked for, ``long``
     announces more than come, ``corrupt`` flips a bit, ``stall`` sends no more after ``after``
-    bytes, ``whole`` ignores the range, ``status`` answers with that, ``redirect`` leads to
-    ``location``, where ``{path}`` is that of the request, and ``gzip`` claims an encoding.
+    bytes, ``whole`` ignores the range, ``status`` answers with that and ``body``, ``redirect``
+    leads to ``location``, where ``{path}`` is that of the request, ``gzip`` claims an encoding.
     """
 
     kind: str
@@ -33,6 +33,7 @@ class Fault:
     status: int = 0
     location: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", fault.location.format(path=self.path))
         for name, value in fault.headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(fault.body)))
         self.end_headers()
+        self.wfile.write(fault.body)
 
     def _forward(self, fault: Fault | None) -> None:
         headers = {k: v for k, v in self.headers.items() if k.lower() not in _HOP}
