@@ -133,8 +133,11 @@ class Store:
         """
         with storing(self.root):
             existing = self._existing(name)
-            path = self.manifests.path(existing)
-            return existing, Manifest.from_bytes(self.manifests.read(existing), str(path))
+            try:
+                data = self.manifests.read(existing)
+            except FileNotFoundError:  # deleted since it was found
+                raise _not_found(existing.short) from None
+            return existing, Manifest.from_bytes(data, str(self.manifests.path(existing)))
 
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name, which may replace another model's.

@@ -11,6 +11,7 @@ import pytest
 
 from cama.modelfile.create import create_model
 from cama.modelfile.parser import parse_modelfile
+from cama.store import pruning
 from cama.store.store import Store
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -88,14 +89,17 @@ def test_store_survives_a_hundred_processes_that_are_killed(
 
 
 def test_processes_do_not_take_blobs_from_each_other(
-    store: Store, make_gguf: MakeGGUF, tmp_path: Path
+    store: Store, make_gguf: MakeGGUF, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Nor does one that examines and mends meanwhile, and spares no young file."""
+    monkeypatch.setattr(pruning, "GRACE_SECONDS", -1)
     file = make_gguf()
     processes = [start(store.root, file, seed) for seed in range(3)]
     try:
         deadline = time.monotonic() + 1.5
         while time.monotonic() < deadline:
             check_problems(store)
+            store.mend(store.examine().findings)
     finally:
         complaints = [kill(process) for process in processes]
     assert complaints == [[], [], []]
