@@ -1,11 +1,14 @@
 """Models made by the command line: in the store of this machine, and by a server elsewhere."""
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import ollama
 import pytest
 
 from cama.gguf import GGUFFile
@@ -94,3 +97,51 @@ def test_quantize_writes_a_file_or_nothing(
     assert refused.returncode == 1
     assert "only supported for F16, BF16 and F32" in refused.stderr
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ""] == ["out.gguf"]
+
+
+@pytest.fixture
+def client(server: World) -> Iterator[ollama.Client]:
+    client = ollama.Client(server.url, trust_env=False)
+    yield client
+    client._client.close()
+
+
+def test_ollamas_client_creates_models(client: ollama.Client, tiny_model: MakeModel) -> None:
+    digest = client.create_blob(tiny_model("llama", "F16"))
+    statuses = [
+        part.status
+        for part in client.create(
+            "by-client",
+            files={"model.gguf": digest},
+            quantize="q4_K_M",
+            system="Be brief.",
+            parameters={"temperature": 0.5},
+            messages=[ollama.Message(role="user", content="Hello")],
+            stream=True,
+        )
+    ]
+    assert statuses[-1] == "success"
+    assert client.create("again", from_="by-client", license="MIT").status == "success"
+    shown = client.show("again")
+    assert shown.license == "MIT"
+    assert shown.details is not None
+    assert shown.details.quantization_level == "Q4_K_M"
+    assert "SYSTEM Be brief." in (shown.modelfile or "")
+    with pytest.raises(ollama.ResponseError, match="unsupported quantization type"):
+        client.create("bad", from_="by-client", quantize="q9")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_sees_bars(world: World, tiny_model: MakeModel, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [*COMMAND, "quantize", str(tiny_model("llama", "F16")), str(tmp_path / "o"), "q8_0"]
+    process = subprocess.Popen(command, env=world.environment | {"TERM": "xterm"}, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how the end of a terminal reads on Linux
+        while piece := os.read(ours, 65536):
+            shown += piece
+    os.close(ours)
+    assert process.wait(60) == 0
+    assert b"100%" in shown
+    assert b"\x1b[" in shown

@@ -30,7 +30,9 @@ def bars() -> Iterator["Bars"]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True, highlight=False)) as drawn:
-        yield Bars(drawn)
+        shown = Bars(drawn)
+        yield shown
+        shown.finish()
 
 
 class Bars:
@@ -39,16 +41,16 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
 
     def status(self, text: str) -> None:
-        self._fill()
+        self.finish()
         self._drawn.console.print(clean(text), markup=False)
 
     def advance(self, text: str, completed: int, total: int) -> None:
         if text not in self._tasks:
-            self._fill()
+            self.finish()
             self._tasks[text] = self._drawn.add_task(clean(text), total=total)
         self._drawn.update(self._tasks[text], completed=completed, total=total)
 
-    def _fill(self) -> None:
-        """What came before is done, whether or not it said so."""
+    def finish(self) -> None:
+        """What came until now is done, whether or not it said so."""
         for task in self._drawn.tasks:
             self._drawn.update(task.id, completed=task.total)

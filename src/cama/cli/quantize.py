@@ -39,7 +39,7 @@ def command(
             "source": str(model.path.absolute()),
             "target": str(temporary),
             "type": number,
-            "label": f"quantizing {source} to {kind}",
+            "label": f"quantizing {model.path.name if model.is_file else model.name} to {kind}",
             "is_pure": pure,
             "may_requantize": allow_requantize,
             "n_threads": settings.num_threads,

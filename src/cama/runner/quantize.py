@@ -34,6 +34,7 @@ def quantize(request: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
     )
     progress = _Progress(sizes, request["label"], report)
     quantize_file(source, Path(request["target"]), how, progress)
+    report(request["label"], sum(sizes.values()), sum(sizes.values()))
     return {}
 
 
