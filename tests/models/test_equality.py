@@ -205,6 +205,23 @@ def test_engines_agree_on_positions_in_sections(
         _same(pair, (0, 40, [5], 1), (1, 7, [6], 1))
 
 
+def test_engines_agree_on_factors_of_weights(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    """As files of 4-bit floats have them."""
+    names = [f"attn_{name}" for name in ("q", "k", "v", "output")]
+    names += [f"ffn_{name}" for name in ("gate", "up", "down")]
+    factors = {
+        f"blk.{i}.{name}.scale": np.array([0.5 + i + 0.1 * j], np.float32)
+        for i in range(2)
+        for j, name in enumerate(names)
+    }
+    path = rewrite(tiny_model("llama", "NVFP4"), tmp_path / "factors.gguf", {}, factors)
+    for pair in _open(path):
+        _same(pair, (0, 0, _ids(40), 40))
+        _same(pair, (0, 40, [5], 1))
+
+
 def test_engines_agree_after_a_shift(made: Pair) -> None:
     _same(made, (0, 0, _ids(60), 1))
     for engine in made:

@@ -97,6 +97,15 @@ def test_what_is_not_implemented_is_refused_with_a_reason(
         NativeEngine.open(path, EXACT, "test", lambda _: None)
 
 
+def test_a_factor_that_is_not_one_number_is_refused(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    factors = {"blk.0.attn_q.scale": np.ones(256, np.float32)}
+    path = rewrite(tiny_model("llama"), tmp_path / "factors.gguf", {}, factors)
+    with pytest.raises(InvalidModelFile, match=r"blk\.0\.attn_q\.scale is not one number"):
+        NativeEngine.open(path, EXACT, "test", lambda _: None)
+
+
 def _older_form(original: Path, target: Path) -> Path:
     """Qwen 3 Next as its first converter wrote it: queries, keys, values and gates in one."""
     with GGUFFile.open(original) as file:

@@ -35,8 +35,8 @@ class Wish(NamedTuple):
 
 WISHES = {
     "a scale beside a weight": Wish(
-        "llama", {}, "no use for tensor blk.0.attn_q.scale",
-        {"blk.0.attn_q.scale": np.ones(1, np.float32)},
+        "llama", {}, "no use for tensor blk.0.attn_q.input_scale",
+        {"blk.0.attn_q.input_scale": np.ones(1, np.float32)},
     ),
     "windows": Wish(
         "lfm2", {"lfm2.attention.sliding_window": 8}, "does not implement sliding windows"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -96,6 +96,7 @@ class Dense(nn.MLP):
 class RouterInput(nn.Linear):
     """Routes by the direction of x alone, each element by a factor of its own."""
 
+    has_factor: ClassVar[bool] = False
     scale: nn.Scale
     epsilon: float
 

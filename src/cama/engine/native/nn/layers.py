@@ -1,6 +1,6 @@
 """Leaves: the pieces of a model that own weights."""
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from cama.core.errors import InvalidModelFile
 from cama.engine.native.nn.config import BaseConfig
@@ -10,23 +10,35 @@ from cama.ggml.tensor import Tensor
 
 
 class Linear(Leaf):
-    """x · weightᵀ (+ bias): weight [n_in, n_out]; the bias is there when the file has one.
+    """x · weightᵀ (· factor) (+ bias): weight [n_in, n_out]; the others where the file has them.
 
     What the graph adds to products with this weight, such as those of adapters, is added here.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+    has_factor: ClassVar[bool] = True
+    """Whether a tensor ``name.scale`` is the factor."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, factor: Tensor | None = None) -> None:
         self.weight = weight
         self.bias = bias
+        self.factor = factor
 
     @classmethod
     def bind(cls, weights: Weights, name: str, config: BaseConfig) -> Self:
-        return cls(require(weights, f"{name}.weight"), weights.take(f"{name}.bias"))
+        weight, bias = require(weights, f"{name}.weight"), weights.take(f"{name}.bias")
+        factor = weights.take(f"{name}.scale") if cls.has_factor else None
+        if factor is not None and factor.shape != (1, 1, 1, 1):
+            raise InvalidModelFile(
+                f"{name}.scale is not one number", field=f"tensor[{name}.scale].shape"
+            )
+        return cls(weight, bias, factor)
 
     def __call__(self, x: Tensor) -> Tensor:
         y = ops.mul_mat(self.weight, x)
         if x.graph is not None and x.graph.additions is not None:
             y = x.graph.additions.add(self.weight, x, y)
+        if self.factor is not None:
+            y = y * self.factor
         return y if self.bias is None else y + self.bias
 
 
