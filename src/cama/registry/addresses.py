@@ -1,6 +1,7 @@
 """Where connections may go: a registry on the internet sends nobody into a private network."""
 
 import socket
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from cama.core.errors import RegistryError, RegistryUnreachable
@@ -69,8 +70,9 @@ class Dialer:
 
     def _home_is_private(self, port: int) -> bool:
         if self._is_private is None:
-            self._is_private = not all(map(is_public, resolve(self._home, port)))
-        return self._is_private
+            with suppress(RegistryUnreachable):  # known to a proxy only
+                self._is_private = not all(map(is_public, resolve(self._home, port)))
+        return bool(self._is_private)
 
     def _refuse_private(self, host: str, address: str) -> None:
         if not is_public(address):

@@ -15,6 +15,7 @@ from cama.store.blobs import TEXT_LIMIT
 from cama.store.files import storing
 from cama.store.manifest import LARGE, Layer, Manifest, MediaType
 from cama.store.names import ModelName
+from cama.store.partials import completed
 from cama.store.store import Store
 
 MAX_LAYERS = 4096
@@ -78,8 +79,13 @@ def _is_text(layer: Layer) -> bool:
 
 
 def _missing_bytes(store: Store, sizes: Mapping[str, int]) -> int:
-    """What has to come, at most."""
-    return sum(size for digest, size in sizes.items() if store.blobs.size(digest) != size)
+    """What has to come."""
+    blobs = store.blobs
+    return sum(
+        size - min(completed(blobs.folder, digest), size)
+        for digest, size in sizes.items()
+        if blobs.size(digest) != size
+    )
 
 
 def _manifest(repository: Repository, patience: Patience) -> bytes:

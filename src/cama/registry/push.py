@@ -1,7 +1,11 @@
 """Pushing: a model of the store to the registry that its name says."""
 
+import math
+import time
+
 from cama.core.errors import ModelNotFound
 from cama.registry.access import Access
+from cama.registry.download import REPORT_SECONDS
 from cama.registry.identity import Identity
 from cama.registry.progress import Progress, Report, about_blob
 from cama.registry.repository import Repository, check
@@ -42,9 +46,14 @@ def push(name: ModelName, store: Store, access: Access, report: Report) -> None:
 
 def _push_blob(repository: Repository, store: Store, layer: Layer, report: Report) -> None:
     path = store.blobs.locate(layer)
+    last = -math.inf
 
     def say(n_bytes: int) -> None:
-        report(about_blob("pushing", layer.digest, layer.size, n_bytes))
+        nonlocal last
+        now = time.monotonic()
+        if n_bytes == layer.size or now - last >= REPORT_SECONDS:
+            last = now
+            report(about_blob("pushing", layer.digest, layer.size, n_bytes))
 
     say(0)
     Upload(repository, layer, path, say).run()

@@ -1,5 +1,6 @@
 """HTTP with strangers: bounded waits, bounded answers, and nobody's secrets given to others."""
 
+import math
 import platform
 import ssl
 import sys
@@ -64,9 +65,16 @@ class Answer:
         self.close()
 
     def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it."""
+        """Give the connection back if little of the body is left, else close it."""
+        if self._left() <= _SHOWN_BYTES:
+            self._response.drain_conn()
         self._response.close()
         self._response.release_conn()
+
+    def _left(self) -> float:
+        """Bytes of the body that were not read."""
+        left = getattr(self._response, "length_remaining", None)
+        return math.inf if left is None else left
 
     def some(self, limit: int) -> bytes:
         """The next bytes, as soon as there are any; none at the end.
