@@ -7,8 +7,9 @@ of bodies that are no sound JSON at all.
 import copy
 import gc
 import json
+import logging
 from collections.abc import Iterator
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import httpx
@@ -141,7 +142,7 @@ PATHS = (
     "/v1//messages", "/api/generate/", "/API/CHAT",
 )  # fmt: skip
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
-MAX_GROWTH_BYTES = 24 << 20
+MAX_GROWTH_BYTES = 16 << 20
 N_REQUESTS = 10_000
 
 
@@ -165,15 +166,17 @@ def spoiled(body: dict[str, Any], place: tuple[Any, ...], odd: Any) -> bytes:
 
 def bodies(path: str) -> Iterator[bytes]:
     yield from RAW
-    for place, odd in product(places(BODIES[path]), ODD):
-        yield spoiled(BODIES[path], place, odd)
+    # Two of three, to save time: as there are 31 odd values, each field meets others.
+    for i, (place, odd) in enumerate(product(places(BODIES[path]), ODD)):
+        if i % 3:
+            yield spoiled(BODIES[path], place, odd)
 
 
 def check_harmless(method: str, path: str, answer: Answered, asked: object) -> None:
     shown = f"{method} {path[:60]} {str(asked)[:300]}: {answer.status} {answer.text[:300]}"
-    # 501 is said of a route that is not there, 500 of an option of the wrong type, as Ollama does.
+    # 500 is said of an option of the wrong type, as Ollama does.
     is_option = answer.status == 500 and 'option \\"' in answer.text
-    assert answer.status < 500 or answer.status in (501, 503) or is_option, shown
+    assert answer.status < 500 or answer.status == 503 or is_option, shown
     assert "Traceback" not in answer.text, shown
     if answer.status >= 400 and method != "HEAD":
         assert json.loads(answer.text)["error"], shown
@@ -194,9 +197,12 @@ def app(settings: Settings, store: Store, scheduler: FakeScheduler) -> ASGIApp:
 
 
 @pytest.fixture(autouse=True)
-def _brief(runner: FakeRunner) -> None:
-    """A sound request costs little."""
+def _brief(runner: FakeRunner) -> Iterator[None]:
+    """A sound request costs little; nobody keeps the many lines in the log, as pytest would."""
     runner.script = runner.script[-1:]
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def forget(runner: FakeRunner, scheduler: FakeScheduler) -> None:
@@ -205,20 +211,27 @@ def forget(runner: FakeRunner, scheduler: FakeScheduler) -> None:
         heard.clear()
 
 
+@pytest.mark.timeout(300)
 async def test_no_body_is_a_bug_and_none_leaves_anything_behind(
     app: ASGIApp, runner: FakeRunner, scheduler: FakeScheduler
 ) -> None:
-    rss, n_sent = 0, 0
-    for path in BODIES:
-        method = "DELETE" if path == "/api/delete" else "POST"
-        statuses = [await sent(app, method, path, body) for body in bodies(path)]
-        assert 400 in statuses, path
-        n_sent += len(statuses)
-        forget(runner, scheduler)
+    async def attack(stride: int) -> tuple[int, int]:
+        """How many were sent, and how large the process is then."""
+        n_sent = 0
+        for path in BODIES:
+            method = "DELETE" if path == "/api/delete" else "POST"
+            made = islice(bodies(path), None, None, stride)
+            statuses = [await sent(app, method, path, body) for body in made]
+            assert 400 in statuses, path
+            n_sent += len(statuses)
+            forget(runner, scheduler)
         gc.collect()
-        rss = rss or psutil.Process().memory_info().rss
+        return n_sent, psutil.Process().memory_info().rss
+
+    _, before = await attack(stride=8)  # what is loaded and cached once
+    n_sent, after = await attack(stride=1)
     assert n_sent > N_REQUESTS
-    assert psutil.Process().memory_info().rss - rss < MAX_GROWTH_BYTES
+    assert after - before < MAX_GROWTH_BYTES
     assert scheduler.n_active == 0
 
 

@@ -12,7 +12,8 @@ NOTES: Mapping[str, str] = {
     "DeleteRequest.model": "Name of a model of the store; `name` is its older name.",
     "keep_alive": "How long the model stays loaded afterwards: seconds, or a text such as `5m`. "
     "Negative: forever.",
-    "options": "How the model is loaded and tokens are chosen; unknown ones are ignored.",
+    "options": "How the model is loaded and tokens are chosen; the header `x-cama-ignored` names "
+    "unknown ones.",
     "priority": "`batch` lets interactive requests go first. Cama's own.",
     "adapters": "Models whose LoRA adapters are used instead of the model's own. Cama's own.",
     "AdapterChoice.name": "Name of a model that has adapters.",

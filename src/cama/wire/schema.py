@@ -212,4 +212,4 @@ def _notes(hint: Any) -> tuple[Any, ...]:
 def _first_paragraph(kind: Any) -> str:
     text: str = kind.__doc__ or ""
     is_made = text.startswith((f"{kind.__name__}(", "dict() ->"))
-    return "" if is_made else " ".join(text.split("\n\n")[0].split())
+    return "" if is_made else " ".join(text.split("\n\n")[0].replace("``", "`").split())
