@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-_NEW = ".new-"
+from cama.store.files import UNFINISHED
+
+_own: set[Path] = set()
+"""Files of this process. Where locks are the process's, as on NFS, it would not see its own, and
+lose them by looking."""
 
 
 class Pins:
@@ -35,15 +39,17 @@ class Pins:
             path, self._path = self._path, None
             path.unlink(missing_ok=True)
             os.close(self._descriptor)
+            _own.discard(path)
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         name = secrets.token_hex(16)
-        new = self._folder / f"{_NEW}{name}"
+        new = self._folder / f"{UNFINISHED}{name}"
         self._descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         # Under its own name only once it is locked: nobody can take it for a dead one's.
         self._path = self._folder / name
+        _own.add(self._path)
         new.rename(self._path)
 
 
@@ -77,6 +83,8 @@ def _files(folder: Path) -> list[Path]:
 def _read(path: Path) -> tuple[frozenset[str], bool]:
     """The names in a file, and whether its process lives."""
     try:
+        if path in _own:
+            return frozenset(path.read_text(encoding="utf-8").splitlines()), True
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:  # let go just now
         return frozenset(), False

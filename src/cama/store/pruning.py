@@ -108,6 +108,7 @@ def prune(manifests: Manifests, blobs: Blobs) -> Pruned:
     removed = [_remove(path, blobs) for path in unused(blobs, used, living, time.time())]
     _remove_notes(blobs)
     _tidy(manifests.folder)
+    _tidy(blobs.pins)
     return Pruned(len(removed), sum(removed))
 
 
@@ -159,7 +160,7 @@ def _remove(path: Path, blobs: Blobs) -> int:
 
 
 def _tidy(top: Path) -> None:
-    """Remove unfinished manifests, and folders that are empty."""
+    """Remove unfinished files, and folders that are empty."""
     for folder, _, names in os.walk(top, topdown=False):
         for path in (Path(folder, name) for name in names if name.startswith(UNFINISHED)):
             with contextlib.suppress(FileNotFoundError):

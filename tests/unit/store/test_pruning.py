@@ -11,7 +11,7 @@ from cama.core.errors import InvalidModelFile, StoreError
 from cama.core.settings import Settings
 from cama.store.digests import digest_of
 from cama.store.manifest import Manifest, MediaType
-from cama.store.pins import Pins
+from cama.store.pins import Pins, pinned
 from cama.store.pruning import GRACE_SECONDS, PARTIAL_GRACE_SECONDS, Pruned
 from cama.store.store import Store
 
@@ -98,9 +98,11 @@ def test_prune_removes_nothing_beside_a_damaged_manifest(
     assert names(root) == before
 
 
-def test_prune_removes_empty_folders_and_unfinished_manifests(
+def test_prune_removes_empty_folders_and_unfinished_files(
     store: Store, root: Path, put_model: PutModel, later: Callable[[float], None]
 ) -> None:
+    store.blobs.pins.mkdir(parents=True)
+    (store.blobs.pins / ".tmp-0123").touch()
     manifest = put_model()
     (root / "manifests" / "hf.co" / "user" / "gone").mkdir(parents=True)
     unfinished = manifest.with_name(".tmp-0123")
@@ -109,6 +111,7 @@ def test_prune_removes_empty_folders_and_unfinished_manifests(
     store.prune()
     assert [path.name for path in (root / "manifests").iterdir()] == ["registry.ollama.ai"]
     assert [path.name for path in manifest.parent.iterdir()] == ["latest"]
+    assert list(store.blobs.pins.iterdir()) == []
 
 
 def test_store_renames_blobs_of_the_oldest_stores(
@@ -222,3 +225,15 @@ def test_store_list_goes_round_a_folder_that_leads_in_a_circle(
     assert "pipe is not a regular file" in caplog.text
     with pytest.raises((InvalidModelFile, StoreError)):
         store.prune()
+
+
+def test_pins_are_seen_where_locks_are_the_processs(
+    store: Store, put_blob: PutBlob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = put_blob(b"about to be used")
+    with store.staging() as staging:
+        staging.find(digest)
+        monkeypatch.setattr("cama.store.pins.fcntl.flock", lambda descriptor, kind: None)
+        names, dead = pinned(store.blobs.pins)
+        assert names == {store.blobs.path(digest).name}
+        assert dead == {}
