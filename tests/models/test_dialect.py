@@ -1,8 +1,10 @@
 """Files in the dialect of Ollama's library: libllama refuses them, the native engine runs them."""
 
 import base64
+import itertools
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cama.core.errors import InvalidModelFile
+from cama.core.errors import CamaError, InvalidModelFile
 from cama.core.load import EngineChoice, LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
+from cama.engine.native.dialect import FORMS, Form
 from cama.engine.native.encoder import NativeEncoder
 from cama.engine.native.model_file import ModelFile
+from cama.engine.native.open import open_native
 from cama.engine.select import open_engine
 from cama.engine.tokenizer import LlamaTokenizer
 from cama.gguf import GGMLType, GGUFFile, TensorSource, Writable, write_gguf
@@ -24,6 +28,10 @@ from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.native
 
+TOKENIZER_KEYS = (
+    *("tokens", "scores", "token_type", "model", "pre", "merges"),
+    *("eos_token_ids", "precompiled_charsmap"),
+)
 LOAD = LoadOptions(n_ctx=256, n_batch=128, n_cells=512, n_threads=1, cache_type="f32")
 SEQ = SeqId(0)
 GENERATING = [
@@ -166,19 +174,17 @@ def test_words_are_cut_as_the_architecture_cuts_them(shared_data: Path, tmp_path
         assert file.is_translated
         with LlamaTokenizer(silent, partial(file.vocabulary, "llama")) as tokenizer:
             assert tokenizer.encode(text, add_special=True, parse_special=False) == expected
-    for architecture, pre in (("gptoss", "gpt-4o"), ("glm4moelite", "glm4"), ("lfm2", "lfm2")):
-        other = _rewritten(
-            silent,
-            tmp_path / f"{architecture}.gguf",
-            {"tokenizer.ggml.eos_token_ids": [128001, 128009, 128008]},
-            architecture=architecture,
-        )
-        with ModelFile.open(other) as file:
-            assert file.get("tokenizer.ggml.pre") == pre
-            with LlamaTokenizer(other, partial(file.vocabulary, file.architecture)) as tokenizer:
-                assert tokenizer.n_tokens == 128256
-                if architecture == "glm4moelite":
-                    assert {128001, 128009, 128008} <= tokenizer.end_of_generation
+    other = _rewritten(
+        silent,
+        tmp_path / "b.gguf",
+        {"tokenizer.ggml.eos_token_ids": [128001, 128009, 128008]},
+        architecture="glm4moelite",
+    )
+    with ModelFile.open(other) as file:
+        assert file.get("tokenizer.ggml.pre") == "glm4"
+        with LlamaTokenizer(other, partial(file.vocabulary, file.architecture)) as tokenizer:
+            assert tokenizer.n_tokens == 128256
+            assert {128001, 128009, 128008} <= tokenizer.end_of_generation
 
 
 def test_gemma_3n_names_its_bytes_and_ends(tmp_path: Path) -> None:
@@ -260,3 +266,32 @@ def test_glm_ocr_computes_what_its_usual_form_does(shared_data: Path, tmp_path: 
         rows.append(engine.forward(Plan((Span(SEQ, 0, ids, 40),))).copy())
         engine.close()
     assert np.abs(rows[0] - rows[1]).max() <= toys.EXACT
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: f"{form.written}-{form.name}")
+def test_a_hostile_header_is_a_typed_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Form
+) -> None:
+    """Every key that a form reads, with values of every wrong type."""
+    monkeypatch.setattr("os.fsync", lambda descriptor: None)
+    path, keys = tmp_path / "hostile.gguf", [*form.keys, *form.values, *form.defaults]
+    names = [f"{form.written}.{key}" for key in (*keys, "context_length")]
+    names += [f"tokenizer.ggml.{name}" for name in TOKENIZER_KEYS]
+    mark = [TensorSource(form.having, GGMLType.F32, (4,), bytes(16))] if form.having else []
+    matrix = TensorSource("token_embd.weight", GGMLType.F32, (32,), bytes(128))
+    values: list[Writable] = [True, -1, 0.5, "", [1, -2], ["!", "a"], [0.5]]
+    for name, value in itertools.product(names, values):
+        head: dict[str, Writable] = {"general.architecture": form.written, name: value}
+        write_gguf(path, head, [matrix, *mark])
+        with suppress(CamaError), ModelFile.open(path) as file:
+            assert dict(file.metadata)
+
+
+@pytest.mark.parametrize("n_vocab", [0.5, "", [1, 2], True])
+def test_a_size_of_no_number_is_a_typed_error(
+    shared_data: Path, tmp_path: Path, n_vocab: Writable
+) -> None:
+    original = shared_data / "toy" / "gemma3n.gguf"
+    path = rewrite(original, tmp_path / "size.gguf", {"gemma3n.vocab_size": n_vocab})
+    with pytest.raises(InvalidModelFile, match="vocab_size"):
+        open_native(path, LOAD, "test", lambda _: None)

@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar, cast
 
 from cama.core.errors import InvalidModelFile
 from cama.gguf import Array, GGUFFile, ValueType, Writable
@@ -24,7 +24,16 @@ _BYTE_PIECE = re.compile(r"<0x[0-9A-F]{2}>")
 _NORMAL, _BYTE = 1, 6
 """Types of tokens, as a GGUF numbers them."""
 
+_T = TypeVar("_T", str, int)
+
 Values = Mapping[str, Writable]
+
+
+def _items(file: GGUFFile, key: str, kind: type[_T]) -> list[_T]:
+    """The elements of a list; none where the file has something else there."""
+    found = file.get(key)
+    is_list = isinstance(found, list) and all(type(item) is kind for item in found)
+    return list(cast(list[_T], found)) if is_list else []
 
 
 def _nothing(file: GGUFFile) -> Values:
@@ -63,9 +72,7 @@ def _gemma3(file: GGUFFile) -> Values:
     own = ("rope.global.freq_base", "rope.local.freq_base", "mm.tokens_per_image")
     is_own = any(f"gemma3.{key}" in file.metadata for key in own)
     is_own = is_own or "gemma3.attention.layer_norm_rms_epsilon" not in file.metadata
-    has_base = {f"gemma3.rope.{name}" for name in ("freq_base", "global.freq_base")} & {
-        *file.metadata
-    }
+    has_base = any(f"gemma3.rope.{kind}freq_base" in file.metadata for kind in ("", "global."))
     values: dict[str, Writable] = {}
     if is_own and not has_base:
         values["gemma3.rope.freq_base"] = 1e6
@@ -78,10 +85,10 @@ def _gemma3(file: GGUFFile) -> Values:
 
 def _gemma3n(file: GGUFFile) -> Values:
     """The vocabulary is SentencePiece's, whose bytes are pieces of a type of their own."""
-    tokens: Any = file.get(_TOKENS)
-    if tokens is None or file.get("tokenizer.ggml.model") == "llama":
+    tokens = _items(file, _TOKENS, str)
+    if not tokens or file.get("tokenizer.ggml.model") == "llama":
         return {}
-    kinds: Any = file.get("tokenizer.ggml.token_type") or [_NORMAL] * len(tokens)
+    kinds = _items(file, "tokenizer.ggml.token_type", int) or [_NORMAL] * len(tokens)
     pairs = zip(tokens, kinds, strict=False)
     kinds = [_BYTE if _BYTE_PIECE.fullmatch(token) else kind for token, kind in pairs]
     return {
@@ -100,7 +107,7 @@ def _gemma4(file: GGUFFile) -> Values:
 
 def _several_ends(file: GGUFFile) -> Values:
     """An answer, a turn and a message end with tokens of their own."""
-    ends: Any = file.get("tokenizer.ggml.eos_token_ids", [])
+    ends = _items(file, "tokenizer.ggml.eos_token_ids", int)
     names = ("eos_token_id", "eot_token_id", "eom_token_id")
     return {f"tokenizer.ggml.{name}": end for name, end in zip(names, ends, strict=False)}
 
@@ -115,8 +122,8 @@ def _llama3(file: GGUFFile) -> Values:
 def _charsmap(file: GGUFFile) -> Values:
     """Bytes of a normaliser's table, written as text, a character in each string."""
     key = "tokenizer.ggml.precompiled_charsmap"
-    letters: Any = file.get(key)
-    if not isinstance(letters, list) or not letters or not isinstance(letters[0], str):
+    letters = _items(file, key, str)
+    if not letters:
         return {}
     try:
         table = base64.b64decode("".join(letters), validate=True)

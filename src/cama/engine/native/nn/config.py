@@ -83,7 +83,8 @@ class BaseConfig:
 def _n_vocab(file: GGUFFile) -> int:
     if "tokenizer.ggml.tokens" in file.metadata:
         return file.array_length("tokenizer.ggml.tokens")
-    return int(file.get(f"{file.architecture}.vocab_size", 0))
+    key = f"{file.architecture}.vocab_size"
+    return int(_convert(file, key, int, file.metadata[key])) if key in file.metadata else 0
 
 
 def _convert_list(file: GGUFFile, key: str, hint: Any, value: Any) -> tuple[Any, ...]:
