@@ -13,4 +13,5 @@ def ignore(status: str, completed: int, total: int) -> None:
 
 def convert(made: Made, target: Path, wanted: str = "F32") -> list[str]:
     """Write ``made`` as a GGUF file; returns the notes."""
-    return list(convert_model(Checkpoint(made.files, "made"), target, wanted, "", ignore))
+    checkpoint = Checkpoint(made.files, "made")
+    return list(convert_model(checkpoint, target, wanted, "", ignore).notes)

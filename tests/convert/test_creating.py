@@ -59,6 +59,8 @@ def test_create_from_a_folder_with_an_adapter(store: Store, made: Made, tmp_path
     with GGUFFile.open(model.path) as file:
         assert file.get("general.name") == "hf"
     assert len(model.adapters) == 1
+    for path in (model.path, model.adapters[0].path):
+        assert path.name == f"sha256-{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert temporaries(store) == []
 
 

@@ -20,10 +20,10 @@ def convert(request: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
     checkpoint = Checkpoint(files, request["name"])
     target = Path(request["target"])
     if request["kind"] == "adapter":
-        convert_adapter(checkpoint, Path(request["base"]), target)
-        return {"notes": []}
-    notes = convert_model(checkpoint, target, request["type"], request["label"], report)
-    return {"notes": list(notes)}
+        digest = convert_adapter(checkpoint, Path(request["base"]), target)
+        return {"digest": digest, "notes": []}
+    made = convert_model(checkpoint, target, request["type"], request["label"], report)
+    return {"digest": made.digest, "notes": list(made.notes)}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from cama.convert.checkpoint import Checkpoint
 from cama.convert.config import Config
 from cama.convert.families import family_of_gguf
+from cama.convert.output import hashed
 from cama.convert.safetensors import Tensor
 from cama.convert.tensors import Renaming, Writer
 from cama.convert.values import pieces
@@ -28,8 +29,8 @@ _NOT_YET: Final = {
 }
 
 
-def convert_adapter(checkpoint: Checkpoint, base: Path, target: Path) -> None:
-    """Write the adapter to ``target``, for the model in the GGUF file ``base``.
+def convert_adapter(checkpoint: Checkpoint, base: Path, target: Path) -> str:
+    """Write the adapter to ``target``, for the model in the GGUF file ``base``; returns the digest.
 
     Raises InvalidModelFile, UnsupportedModel, StoreError.
     """
@@ -50,8 +51,9 @@ def convert_adapter(checkpoint: Checkpoint, base: Path, target: Path) -> None:
     rename = Renaming(family)
     tensors = [_source(tensor, rename, writer) for tensor in checkpoint.tensors.values()]
     _check_pairs(tensors)
-    with target.open("wb") as out:
+    with hashed(target) as out:
         write_stream(out, metadata, sorted(tensors, key=lambda tensor: tensor.name))
+    return out.digest
 
 
 def _require_plain(config: Config) -> None:
@@ -90,7 +92,7 @@ def _source(tensor: Tensor, rename: Renaming, writer: Writer) -> TensorSource:
     # The rows of B are those of what the weight gives, and are rotated as those are.
     bits = tensor.bits if found[2] == "A" else writer.paired(name, tensor.bits)
 
-    def data() -> Iterator[bytes]:
+    def data() -> Iterator[bytes | memoryview]:
         yield from pieces(np.asarray(bits), tensor.dtype, GGMLType.F32)
 
     shape = (tensor.shape[1], tensor.shape[0])

@@ -1,6 +1,7 @@
 """A checkpoint's model as one GGUF file."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ from cama.convert.checkpoint import Checkpoint
 from cama.convert.config import Config
 from cama.convert.families import find_family
 from cama.convert.family import Family, Metadata
+from cama.convert.output import hashed
 from cama.convert.tensors import Sources, Writer, find_sources
 from cama.convert.tokenizer import read_tokenizer
 from cama.core.errors import InvalidModelFile, UnsupportedModel
@@ -28,10 +30,18 @@ _SAMPLING: Final = {
 _MEAN, _CLS, _LAST = 1, 2, 3
 
 
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """``digest`` is that of the file, ``notes`` what users of the model should know."""
+
+    digest: str
+    notes: Sequence[str] = ()
+
+
 def convert_model(
     checkpoint: Checkpoint, target: Path, wanted: str, label: str, report: Report
-) -> Sequence[str]:
-    """Write the model to ``target``; returns what its users should know.
+) -> Converted:
+    """Write the model to ``target``.
 
     ``wanted`` is the type of its matrices: F32, F16, BF16, ``source`` for the checkpoint's own, or
     ``16`` for the one of 16 bits that is nearest to it. Raises InvalidModelFile, UnsupportedModel
@@ -45,9 +55,9 @@ def convert_model(
     metadata = _metadata(checkpoint, family, config, kind)
     metadata |= read_tokenizer(checkpoint, config, _n_vocab(sources))
     tensors = _tensors(family, config, kind, sources, _Progress(label, report))
-    with target.open("wb") as out:
+    with hashed(target) as out:
         write_stream(out, metadata, tensors)
-    return _notes(checkpoint, family, config)
+    return Converted(out.digest, _notes(checkpoint, family, config))
 
 
 def _kind(wanted: str, dtype: str) -> GGMLType:

@@ -114,10 +114,10 @@ class Writer:
         kind = self.kind(name, shape)
         views = [(self.paired(name, tensor.bits), tensor.dtype) for tensor in tensors]
 
-        def data() -> Iterator[bytes]:
+        def data() -> Iterator[bytes | memoryview]:
             for bits, dtype in views:
                 for piece in pieces(bits, dtype, kind, self._change(name)):
-                    self._advance(len(piece))
+                    self._advance(memoryview(piece).nbytes)
                     yield piece
 
         return TensorSource(name, kind, ne, data)

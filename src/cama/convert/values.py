@@ -17,8 +17,9 @@ _DTYPES: Final = {"F32": GGMLType.F32, "F16": GGMLType.F16, "BF16": GGMLType.BF1
 
 def pieces(
     bits: NDArray[Any], dtype: str, kind: GGMLType, change: Change | None = None
-) -> Iterator[bytes]:
-    """``bits`` of safetensors' ``dtype`` as ``kind``, a few rows at a time.
+) -> Iterator[bytes | memoryview]:
+    """``bits`` of safetensors' ``dtype`` as ``kind``, a few rows at a time; where that is what they
+    are, views of them.
 
     ``change`` is applied to the values. Raises UnsupportedModel on a dtype that holds no numbers
     of ours, and on values that ``kind`` cannot hold.
@@ -30,7 +31,7 @@ def pieces(
     for start in range(0, len(bits), step):
         part = np.ascontiguousarray(bits[start : start + step])
         if change is None and _DTYPES.get(dtype) is kind:
-            yield part.tobytes()
+            yield part.data.cast("B")
             continue
         values = _floats(part, dtype)
         yield _encoded(change(values) if change else values, kind)

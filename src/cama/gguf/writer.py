@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, Protocol
 
 from cama.core.errors import StoreError
 from cama.gguf.cursor import MAX_HEADER_BYTES
@@ -29,6 +29,12 @@ from cama.gguf.values import U32
 VERSION: Final = 3
 
 Chunk = bytes | bytearray | memoryview
+
+
+class Output(Protocol):
+    """What a file is written to."""
+
+    def write(self, data: Chunk, /) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def write_gguf(
 
 
 def write_stream(
-    out: BinaryIO,
+    out: Output,
     metadata: Mapping[str, Writable],
     tensors: Iterable[TensorSource],
     *,
@@ -135,7 +141,7 @@ def _encode_name(name: str, max_bytes: int) -> bytes:
     return raw
 
 
-def _write_tensor(out: BinaryIO, tensor: TensorSource, alignment: int) -> None:
+def _write_tensor(out: Output, tensor: TensorSource, alignment: int) -> None:
     n_bytes = tensor.type.n_bytes(tensor.shape)
     written = 0
     for chunk in tensor.chunks():

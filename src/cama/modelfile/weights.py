@@ -22,13 +22,15 @@ _UNQUANTIZED: Final = {"F32": 0, "F16": 1, "BF16": 32}
 @dataclass(frozen=True, slots=True)
 class Weights:
     """A sound GGUF file. ``name`` is that of what it came from, ``is_ours`` says that it was made
-    here, in a temporary file. ``parts`` are all files of a model that is split over several."""
+    here, in a temporary file. ``parts`` are all files of a model that is split over several,
+    ``digest`` is that of the file where it is known."""
 
     path: Path
     facts: Facts
     name: str
     is_ours: bool = False
     parts: tuple[Path, ...] = ()
+    digest: str = ""
 
 
 def file_type(name: str) -> int:
@@ -99,7 +101,7 @@ class Workshop:
         }
         self._jobs.run(_QUANTIZE, request)
         self._status("verifying conversion")
-        made = replace(weights, path=target, facts=read_facts(target), is_ours=True)
+        made = replace(weights, path=target, facts=read_facts(target), is_ours=True, digest="")
         if weights.is_ours:
             weights.path.unlink()
         return made
@@ -107,7 +109,7 @@ class Workshop:
     def stage(self, weights: Weights) -> list[Staged]:
         """The blob of these weights, or those of all parts."""
         if weights.is_ours:
-            return [self._staging.add_temporary(weights.path)]
+            return [self._staging.add_temporary(weights.path, weights.digest)]
         return [self._staging.add_file(path) for path in weights.parts or (weights.path,)]
 
     def _convert(self, source: Checkpoint, base: Path | None) -> Weights:
@@ -123,9 +125,11 @@ class Workshop:
             "type": self._converted_type,
             "label": label,
         }
-        for note in self._jobs.run(_CONVERT, request)["notes"]:
+        done = self._jobs.run(_CONVERT, request)
+        for note in done["notes"]:
             self._status(f"warning: {note}")
-        return Weights(target, read_facts(target), source.name, is_ours=True)
+        facts = read_facts(target)
+        return Weights(target, facts, source.name, is_ours=True, digest=done["digest"])
 
     @property
     def _converted_type(self) -> str:

@@ -181,11 +181,11 @@ class Staging:
         self._temporaries.append(path)
         return path
 
-    def add_temporary(self, path: Path) -> Staged:
-        """Take in a complete file at a path of :meth:`temporary`."""
+    def add_temporary(self, path: Path, digest: str = "") -> Staged:
+        """Take in a complete file at a path of :meth:`temporary`, whose ``digest`` may be known."""
         with path.open("rb") as file:
             settle(file.fileno())
-        return self._add(path, digest_of_file(path))
+        return self._add(path, digest or digest_of_file(path))
 
     def place(self) -> None:
         """Move everything staged to its place. The caller holds the store's lock."""
