@@ -178,6 +178,28 @@ def test_resting_sequence_is_not_continued_without_its_window(engine: NativeEngi
     engine._windows.check_integrity()
 
 
+def test_sequence_that_was_cut_back_to_a_checkpoint_is_held_again(engine: NativeEngine) -> None:
+    _feed(engine, A, _ids(130))
+    engine.rest(A)
+    engine.checkpoint(A, 90)
+    for i in range(3):  # other windows take the place of that at the end
+        _feed(engine, B, _ids(130, i + 1))
+        engine.checkpoint(B, 100)
+        engine.share(A, C, engine.resumable(A, 90))
+        engine.truncate(C, 0)
+        engine.rest(B)
+        _feed(engine, C, _ids(600, 9))
+        engine.truncate(C, 0)
+        engine.truncate(B, 0)
+    assert engine.resumable(A, 130) in (90, 130)
+    kept = engine.truncate(A, 90)
+    assert kept == 90
+    _feed(engine, B, _ids(900, 8))
+    assert engine.resumable(A, 90) == 90
+    _feed(engine, A, _ids(5, 3), 90)
+    engine._windows.check_integrity()
+
+
 def test_random_operations_never_lose_what_is_needed(engine: NativeEngine) -> None:
     """What the engine says depends on the text of the sequence, and on nothing else."""
     chance = random.Random(3)

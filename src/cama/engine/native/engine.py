@@ -214,11 +214,11 @@ class NativeEngine:
         if length < 0:
             raise EngineError(f"a sequence cannot have {length} cells")
         length = self.resumable(seq, length)
-        self._windows.wake(seq)
         slot = self._state_of(seq, length)
         if slot != seq:
             self._storage.copy_state(slot, seq)
         self._cells.truncate(seq, length)
+        self._windows.wake(seq)
         self._freed()
         return length
 
