@@ -18,17 +18,19 @@ _HOP = {"connection", "transfer-encoding", "keep-alive"}
 
 @dataclass(slots=True)
 class Fault:
-    """Spoils the next ``times`` answers whose path contains ``where``.
+    """Spoils the next ``times`` answers whose path contains ``where``, of any ``method`` or one.
 
     ``cut`` breaks off after ``after`` bytes, ``short`` says fewer bytes than asked for, ``long``
     announces more than come, ``corrupt`` flips a bit, ``stall`` sends no more after ``after``
     bytes, ``whole`` ignores the range, ``status`` answers with that and ``body``, ``redirect``
-    leads to ``location``, where ``{path}`` is that of the request, ``gzip`` claims an encoding.
+    leads to ``location``, where ``{path}`` is that of the request, ``gzip`` claims an encoding, and
+    ``half`` brings half of a request's body and breaks off.
     """
 
     kind: str
     times: int = 1
     where: str = "/blobs/"
+    method: str = ""
     after: int = 0
     status: int = 0
     location: str = ""
@@ -85,10 +87,10 @@ class FaultProxy:
                 counts[found[1]] += asked.n_bytes
         return counts
 
-    def take(self, path: str) -> Fault | None:
+    def take(self, method: str, path: str) -> Fault | None:
         with self.lock:
             for fault in self.faults:
-                if fault.times > 0 and fault.where in path:
+                if fault.times > 0 and fault.where in path and fault.method in ("", method):
                     fault.times -= 1
                     return fault
         return None
@@ -109,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         n_bytes = int(found[2]) - int(found[1]) + 1 if found else 0
         host, authorization = self.headers["Host"], self.headers.get("Authorization", "")
         self.proxy.asked.append(Asked(self.command, self.path, host, authorization, n_bytes))
-        fault = self.proxy.take(self.path)
+        fault = self.proxy.take(self.command, self.path)
         if fault is not None and fault.kind in ("status", "redirect"):
             self._answer_by(fault)
         else:
@@ -133,6 +135,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.kind == "whole":
             headers.pop("Range", None)
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if fault is not None and fault.kind == "half":
+            body = body[: len(body) // 2]
+            headers["Content-Length"] = str(len(body))
         upstream = HTTPConnection("127.0.0.1", self.proxy.upstream, timeout=30)
         try:
             upstream.request(self.command, self.path, body or None, headers)
@@ -142,6 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _relay(self, answer: HTTPResponse, fault: Fault | None) -> None:
         kind = fault.kind if fault else ""
+        if kind == "half":
+            answer.read()
+            self._break(stalls=False)
+            return
         length = int(answer.headers.get("Content-Length", 0))
         if kind == "short":
             length //= 2
