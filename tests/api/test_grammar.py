@@ -22,9 +22,10 @@ CONTENT: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
     "/v1/completions": {"prompt": "Hi"},
     "/v1/responses": {"input": "Hi"},
+    "/v1/messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 9},
 }
 OURS = ["/api/generate", "/api/chat"]
-OPENAI = [path for path in CONTENT if path not in OURS]
+OPENAI = ["/v1/chat/completions", "/v1/completions", "/v1/responses"]
 
 
 async def ask(api: httpx.AsyncClient, path: str, **fields: Any) -> httpx.Response:
@@ -79,6 +80,15 @@ async def test_format_and_grammar_exclude_each_other(api: httpx.AsyncClient, pat
     response = await ask(api, path, grammar=GBNF, format="json")
     assert response.status_code == 400
     assert response.json()["error"] == "an answer has a format or a grammar, not both"
+
+
+async def test_schema_and_grammar_exclude_each_other_for_anthropics_clients(
+    api: httpx.AsyncClient,
+) -> None:
+    form = {"format": {"type": "json_schema", "schema": {"type": "null"}}}
+    response = await ask(api, "/v1/messages", grammar=GBNF, output_config=form)
+    assert response.status_code == 400
+    assert "'grammar' does not go together with" in response.text
 
 
 @pytest.mark.parametrize("path", CONTENT)

@@ -20,7 +20,7 @@ from cama.wire.anthropic.shapes import (
     Thinking,
     ToolDefinition,
 )
-from cama.wire.forms import schema_form
+from cama.wire.forms import read_grammar, schema_form
 from cama.wire.openai.params import Params, named
 from cama.wire.openai.sampling import model_fields
 from cama.wire.openai.tools import loose_tools
@@ -108,7 +108,7 @@ def _chat(params: Params, options: Mapping[str, Any], max_tokens: int) -> ChatRe
         **{**model, "options": {**model["options"], **options}},
         messages=(*read_system(params), *read_messages(params)),
         stream=params.flag("stream"),
-        format=_format(params.inner("output_config")),
+        format=_form(params),
         think=_think(params, max_tokens),
         truncate=False,
         shift=False,
@@ -168,6 +168,15 @@ def _think(params: Params, max_tokens: int) -> Think:
     if budget >= max_tokens:
         thinking.refuse("budget_tokens", "must be less than 'max_tokens'")
     return _EFFORTS.get(effort, True)
+
+
+def _form(params: Params) -> Constraint | None:
+    """Anthropic's own are schemas; a grammar is Cama's."""
+    form = _format(params.inner("output_config"))
+    grammar = params.parsed("grammar", read_grammar)
+    if form and grammar:
+        params.refuse("grammar", "does not go together with 'output_config.format'")
+    return form or grammar
 
 
 def _format(config: Params) -> Constraint | None:

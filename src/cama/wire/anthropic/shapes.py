@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, NotRequired, Required, TypedDict
 
 from cama.wire.openai.shapes import ModelBody
 from cama.wire.schema import Range, Size
-from cama.wire.shapes import AllAccounts
+from cama.wire.shapes import AllAccounts, GrammarFields
 
 MOST_TOKENS = 2**31 - 1
 LEAST_BUDGET = 1024
@@ -95,7 +95,7 @@ class OutputConfig(TypedDict, total=False):
     format: OutputFormat
 
 
-class CountBody(ModelBody, total=False):
+class CountBody(ModelBody, GrammarFields, total=False):
     messages: Required[Annotated[list[Turn], Size(1)]]
     system: str | list[TextBlock]
     tools: list[ToolDefinition]
