@@ -80,7 +80,12 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "attention_bias": True,
     },
     "mistral": COMMON
-    | {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "head_dim": 16},
+    | {
+        "model_type": "mistral",
+        "architectures": ["MistralForCausalLM"],
+        "head_dim": 16,
+        "sliding_window": 64,
+    },
     "mixtral": COMMON
     | {
         "model_type": "mixtral",

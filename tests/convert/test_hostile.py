@@ -49,7 +49,7 @@ def attempt(made: Made, target: Path, what: str) -> None:
     assert "\n" not in message, what
 
 
-@pytest.mark.parametrize("name", ["llama3", "gemma3", "phi3-long", "qwen3moe", "bert"])
+@pytest.mark.parametrize("name", ["llama3", "mistral", "gemma3", "phi3-long", "qwen3moe", "bert"])
 def test_no_config_is_a_bug(tmp_path: Path, name: str) -> None:
     made = make(tmp_path / "hf", name)
     kind = tokenizers_made.wordpiece(lowercase=True) if name == "bert" else None

@@ -142,6 +142,12 @@ def test_what_the_makers_recommend_is_kept(made_model: MakeModel, tmp_path: Path
         assert file.get("tokenizer.ggml.eot_token_id") == 298
 
 
+def test_a_window_that_nobody_applies_is_said(made_model: MakeModel, tmp_path: Path) -> None:
+    notes = ["beyond 64 tokens the sliding window is not applied"]
+    assert convert(made_model("mistral"), tmp_path / "m.gguf") == notes
+    assert convert(made_model("llama"), tmp_path / "n.gguf") == []
+
+
 def _without(name: str) -> Callable[[Made], None]:
     def change(made: Made) -> None:
         made.weights.pop(name)

@@ -143,7 +143,7 @@ def _notes(checkpoint: Checkpoint, family: Family, config: Config) -> Sequence[s
     notes = []
     if any("vision_tower." in name for name in checkpoint.tensors):
         notes.append("the part that sees images is left out")
-    window = config.values.get("sliding_window")
+    window = config.integer("sliding_window", 0)
     is_unknown = family.architecture in ("llama", "phi3")
     if window and is_unknown and window < config.integer("max_position_embeddings"):
         notes.append(f"beyond {window} tokens the sliding window is not applied")
