@@ -45,7 +45,7 @@ void quantize_super(const float* x, int64_t k, uint8_t* out, size_t stride) {
         auto& column = *reinterpret_cast<SuperColumn*>(out + b * stride);
         const float most = largest(x, kBlock);
         const float factor = most > 0 ? 127 / most : 0;
-        column.d = most / 127;
+        column.d = factor > 0 ? 1 / factor : 0;
         for (int i = 0; i < kBlock; ++i) column.q[i] = static_cast<int8_t>(std::nearbyint(x[i] * factor));
         for (int j = 0; j < 16; ++j) {
             int sum = 0;
@@ -74,7 +74,8 @@ void quantize_blocks(const float* x, int64_t k, uint8_t* out, size_t stride) {
                 q[i] = static_cast<int8_t>(std::nearbyint(from[i] * factor));
                 sum += q[i];
             }
-            column.d[j] = most / 127;
+            // ggml keeps this scale as a half: with the same rounding results do not depend on who computes
+            column.d[j] = _cvtsh_ss(_cvtss_sh(most / 127, _MM_FROUND_TO_NEAREST_INT));
             column.s[j] = column.d[j] * static_cast<float>(sum);
         }
     }

@@ -53,6 +53,10 @@ LOAD = LoadOptions(n_ctx=512, n_cells=2048, n_batch=64, n_parallel=6, n_threads=
 TOLERANCE = 2e-3
 """Of a log-probability."""
 
+QUANTIZED = 0.1
+"""The same for K-quants 256 wide: they meet quantized activations, and where another kernel rounds
+a sum differently in its last bit, one of 256 activations may move by a whole step of 127."""
+
 
 class Copyist:
     """Implements Proposer: knows the answer, but is wrong about every fifth token."""
@@ -74,6 +78,7 @@ class Desk:
 
     def __init__(self, engine: Engine, path: Path, folder: Path) -> None:
         self.engine = engine
+        self._tolerance = QUANTIZED if "_K_" in path.stem else TOLERANCE
         self._folder = PrefixFolder(path=folder / "prefix", max_bytes=1 << 30, min_seconds=0)
         self._identity = identity(path, engine.info, LOAD)
 
@@ -102,6 +107,9 @@ class Desk:
             if not loop.step():
                 time.sleep(0.001)
         return sinks[0]
+
+    def assert_same(self, cold: Sink, other: Sink, name: str) -> None:
+        assert_same(cold, other, name, self._tolerance)
 
 
 CASES = [("made", name) for name in MADE]
@@ -138,13 +146,13 @@ def entries(sink: Sink) -> list[Logprob]:
     return [one for chunk in sink.chunks for one in chunk.logprobs]
 
 
-def assert_same(cold: Sink, other: Sink, name: str) -> None:
+def assert_same(cold: Sink, other: Sink, name: str, tolerance: float) -> None:
     for n, (one, two) in enumerate(zip(entries(cold), entries(other), strict=False)):
         if one.token != two.token:
             gap = one.top[0].logprob - one.top[1].logprob
-            assert gap < TOLERANCE, f"{name}: other text at token {n}, with a margin of {gap}"
+            assert gap < tolerance, f"{name}: other text at token {n}, with a margin of {gap}"
             return
-        assert two.logprob == pytest.approx(one.logprob, abs=TOLERANCE), f"{name}: token {n}"
+        assert two.logprob == pytest.approx(one.logprob, abs=tolerance), f"{name}: token {n}"
     assert other.text == cold.text, name
     assert other.finish.reason == cold.finish.reason, name
 
@@ -159,19 +167,19 @@ def test_greedy_text_is_always_the_same(desk: Desk) -> None:
         later = desk.answer(loop, others[0])
     tokens = [one.token for one in entries(cold)]
     assert cold.finish.cached_tokens == 0
-    assert_same(cold, cached, "cached")
+    desk.assert_same(cold, cached, "cached")
     with desk.loop() as loop:
-        assert_same(later, desk.answer(loop, others[0]), "cold, another prompt")
-        assert_same(cold, desk.answer(loop, prompt, *others), "beside others")
+        desk.assert_same(later, desk.answer(loop, others[0]), "cold, another prompt")
+        desk.assert_same(cold, desk.answer(loop, prompt, *others), "beside others")
     with desk.loop() as loop:
         guessed = desk.answer(loop, prompt, guess=tokens)
-        assert_same(cold, guessed, "guessed ahead")
-        assert_same(cold, desk.answer(loop, prompt), "cached after guesses that were wrong")
+        desk.assert_same(cold, guessed, "guessed ahead")
+        desk.assert_same(cold, desk.answer(loop, prompt), "cached after guesses that were wrong")
     with desk.loop(is_saving=True) as loop:
         desk.answer(loop, prompt)
     with desk.loop(is_saving=True) as loop:
         restored = desk.answer(loop, prompt, *others, guess=tokens)
-        assert_same(cold, restored, "restored, beside others, guessed ahead")
+        desk.assert_same(cold, restored, "restored, beside others, guessed ahead")
     assert cached.finish.cached_tokens == len(prompt) - 1
     assert restored.finish.restored_tokens == len(prompt) - 1
     if desk.engine.info.can_cut and len(tokens) > 8:
