@@ -208,3 +208,40 @@ def test_values_that_a_type_cannot_hold_are_refused(made_model: MakeModel, tmp_p
     save(made.folder, made.weights)
     with pytest.raises(UnsupportedModel, match="F16 cannot hold"):
         convert(made, tmp_path / "m.gguf", "F16")
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    with GGUFFile.open(path) as file:
+        return {key: file.get(key) for key in file.metadata if key.startswith(file.architecture)}
+
+
+@pytest.mark.parametrize("name", ["llama3", "qwen2", "gemma3"])
+def test_newer_configs_say_the_same(made_model: MakeModel, tmp_path: Path, name: str) -> None:
+    made = made_model(name)
+    convert(made, tmp_path / "old.gguf")
+    config = dict(made.config)
+    rope = {"rope_theta": config.pop("rope_theta"), **config.pop("rope_scaling")}
+    if name == "gemma3":
+        near = {"rope_type": "default", "rope_theta": config.pop("rope_local_base_freq")}
+        rope = {"full_attention": rope, "sliding_attention": near}
+        every = config.pop("sliding_window_pattern")
+        kinds = [(i + 1) % every for i in range(config["num_hidden_layers"])]
+        config["layer_types"] = ["sliding_attention" if k else "full_attention" for k in kinds]
+    (made.folder / "config.json").write_text(json.dumps(config | {"rope_parameters": rope}))
+    convert(made, tmp_path / "new.gguf")
+    assert metadata_of(tmp_path / "new.gguf") == metadata_of(tmp_path / "old.gguf")
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "model.language_model."])
+def test_the_text_part_of_a_model_that_sees_is_converted(
+    made_model: MakeModel, tmp_path: Path, prefix: str
+) -> None:
+    made = made_model("gemma3")
+    text = {prefix + name.removeprefix("model."): value for name, value in made.weights.items()}
+    save(made.folder, text | {"vision_tower.x.weight": np.ones((2, 2), np.float32)})
+    given = {key: value for key, value in made.config.items() if key != "architectures"}
+    config = {"architectures": ["Gemma3ForConditionalGeneration"], "text_config": given}
+    (made.folder / "config.json").write_text(json.dumps(config))
+    assert convert(made, tmp_path / "m.gguf") == ["the part that sees images is left out"]
+    found = logits(tmp_path / "m.gguf", LlamaEngine)
+    assert np.abs(found - decode(made.weights, made.config, IDS)).max() < TOLERANCE["gemma3"]
