@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cama.core.load import LoadOptions
+from cama.core.load import CacheType, LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.native.engine import NativeEngine
@@ -23,9 +23,9 @@ FILES = ["F32", "F16", "Q8_0", "Q4_0", "p256-Q4_K_M", "p256-Q6_K"]
 # A float32 cache, as the goldens were made: what remains is the order of summation, and the
 # rounding of activations to float16 where weights are float16
 EXACT = {"F32": 2e-4, "F16": 3e-2}
-EXACT_QUANTIZED = 1e-3
-# The float16 cache that users get. Quantized weights multiply quantized activations, so a small
-# difference moves logits by whole quantization steps
+# The float16 cache that users get, or other kernels than those of the processor that the goldens
+# were made on. Quantized weights multiply quantized activations, so a small difference moves logits
+# by whole quantization steps
 DEFAULT = {"F32": 3e-2, "F16": 3e-2, "Q8_0": 0.4, "Q4_0": 0.4}
 DEFAULT_K_QUANTS = 0.8
 
@@ -63,7 +63,7 @@ def opener(request: pytest.FixtureRequest) -> Callable[..., Engine]:
     return opened
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", EXACT)
 def test_greedy_story_and_logits_equal_the_reference(
     shared_data: Path, opener: Callable[..., Engine], name: str
 ) -> None:
@@ -73,21 +73,24 @@ def test_greedy_story_and_logits_equal_the_reference(
     for prompt in golden["prompts"]:
         ids, rows = _greedy(engine, prompt["prompt_ids"], golden["n_predict"])
         assert ids == prompt["greedy_ids"]
-        tolerance = EXACT.get(name, EXACT_QUANTIZED)
-        assert _largest_difference(rows, prompt["steps"]) <= tolerance
+        assert _largest_difference(rows, prompt["steps"]) <= EXACT[name]
     engine.close()
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_story_with_the_default_cache_stays_close(
-    shared_data: Path, opener: Callable[..., Engine], name: str
+@pytest.mark.parametrize(
+    ("name", "cache_type"),
+    [(name, "f16") for name in FILES] + [(name, "f32") for name in FILES if name not in EXACT],
+)
+def test_story_of_rounded_numbers_stays_close(
+    shared_data: Path, opener: Callable[..., Engine], name: str, cache_type: CacheType
 ) -> None:
     golden = _golden(shared_data, name)
     path = shared_data / "stories260K" / f"stories260K-{name}.gguf"
-    engine = opener(path, LoadOptions(n_threads=1), "test", lambda _: None)
+    engine = opener(path, LoadOptions(n_threads=1, cache_type=cache_type), "test", lambda _: None)
     tolerance = DEFAULT.get(name, DEFAULT_K_QUANTS)
     for prompt in golden["prompts"]:
-        expected = prompt["greedy_ids_default_ctx"] or prompt["greedy_ids"]
+        default = prompt["greedy_ids_default_ctx"] if cache_type == "f16" else None
+        expected = default or prompt["greedy_ids"]
         ids, rows = _greedy(engine, prompt["prompt_ids"], golden["n_predict"])
         same = next((i for i, (a, b) in enumerate(zip(ids, expected, strict=True)) if a != b), None)
         assert same is None or prompt["min_margin"] <= tolerance
