@@ -36,7 +36,6 @@ from tests.guide.product import (
     api_fields,
     command,
     methods,
-    refused_flags,
     shown_flags,
     variables,
 )
@@ -44,7 +43,6 @@ from tests.guide.product import (
 Check = Callable[[str], Iterator[str]]
 
 _PROGRAMS = ("cama", ".venv/bin/cama")
-_DENIALS = re.compile(r"\b501\b|\bcannot\b|\b[Nn]o |\brefused\b")
 _PATH = re.compile(
     r"(?<![\w./~-])(?:(?:docs|scripts|guide|src|tests|benchmarks|engine)/[\w./-]*\w|[A-Z]+\.md)"
 )
@@ -164,9 +162,6 @@ def check_flags(answer: str) -> Iterator[str]:
     for text in ticked(answer):
         if re.fullmatch(r"--?[a-z][a-z-]*", text) and not any(text in flags for flags in known):
             yield f"no command that it names has {text}"
-    for flag in refused_flags():
-        if re.search(rf"{flag}\b", answer) and not _DENIALS.search(answer):
-            yield f"{flag} is refused, which the answer does not say"
 
 
 def check_variables(answer: str) -> Iterator[str]:
@@ -224,11 +219,9 @@ def check_slash_commands(answer: str) -> Iterator[str]:
     for text in ticked(answer):
         if re.match(r"/(?:[a-z]+$|[a-z]+ |\?)", text):
             said = _say(text)
-            is_mention = text in ("/set parameter", "/load")
+            is_mention = text in ("/set parameter", "/load", "/save")
             if re.match(r"Unknown|Couldn't|Invalid|Usage", said) and not is_mention:
                 yield f"{text}: {said}"
-            if "not supported" in said and not _DENIALS.search(answer):
-                yield f"{text} is refused, which the answer does not say"
             topic = re.fullmatch(r"/(?:\?|help) (\S+)", text)
             if topic and topic[1] not in guidance.TOPICS:
                 yield f"{text}: there is no help on that"

@@ -33,8 +33,8 @@ TOOLS = re.compile(
 )
 EXAMPLES = re.compile(r"mine|(\./)?\w*\.gguf|> Modelfile|\.venv(/bin/cama)?|[#*._-]|--|\"\"\"")
 
-MISSING_COMMANDS = {"pull", "version"}
-"""Answers name these to say that there is no such command."""
+MISSING_COMMANDS = {"version"}
+"""Answers name this one to say that there is no such command."""
 
 IN_SOURCE = {
     "llama-cpp-python": "pyproject.toml",

@@ -78,13 +78,6 @@ def shown_flags(name: str) -> frozenset[str]:
     return frozenset(re.findall(r"(?<!\S)--?[a-z][a-z-]*", section))
 
 
-@cache
-def refused_flags() -> frozenset[str]:
-    """Those that the help shows only to say that this version does not have them."""
-    rows = "\n".join(help_texts().values())
-    return frozenset(re.findall(r"(--[a-z-]+) .*  Not in this version", rows))
-
-
 def variables() -> frozenset[str]:
     """Those that the settings read, by both of their names."""
     return frozenset(name for item in fields(Settings) for name in item.metadata["variables"])
