@@ -5,21 +5,12 @@
 // stay below 2^15. One madd with the rows' scales turns 16 bits into 32 and applies the scale.
 #include <immintrin.h>
 
-#include <cmath>
-
-#include "columns.h"
-#include "kernel.h"
-#include "super_blocks.h"
+#include "panels.h"
 
 namespace {
 
-using cama::kPanelRows;
-using cama::Kernel;
-using cama::Weights;
-
 constexpr int kLanes = 8;                      // rows of a vector
 constexpr int kVectors = kPanelRows / kLanes;  // vectors of a panel
-constexpr int kGroups = kBlock / 4;            // groups of 4 weights
 
 // How many products of 4 weights fit into 16 bits: each lane gets 2 of them.
 constexpr int groups_of(int max) { return 32767 / (2 * max * 127); }
@@ -41,154 +32,36 @@ struct alignas(64) BlockPanel {
 // Adding up in another order would need more registers than there are; compilers do not see that.
 inline void in_order(__m256i& a, __m256i& b) { asm("" : "+x"(a), "+x"(b)); }
 
-// ---- K-quants: one scale for 256 activations -------------------------------------------------
-
+// K-quants: one scale for 256 activations.
 template <class Format>
-void fill(SuperPanel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block) {
-    for (int row = 0; row < n_rows; row += kLanes) {
-        Rows rows;
-        for (int i = 0; i < kLanes; ++i) {
-            // rows behind the last one repeat it: nobody reads what they give
-            const int64_t source = first_row + (row + i < n_rows ? row + i : n_rows - 1);
-            rows[i] = w.data + source * w.row_bytes + block * Format::kBytes;
-            prefetch(rows[i] + 2 * Format::kBytes, Format::kBytes);
-        }
-        Format::decode(rows, {panel.q[row / kLanes][0], 4 * kLanes, &panel.scale[0][row], &panel.offset[0][row],
-                              kPanelRows, panel.d + row, panel.e + row});
+struct SuperTiles {
+    using Panel = SuperPanel;
+    static constexpr int kLanes = ::kLanes, kColumns = 2, kMultiple = kBlock;
+    static constexpr auto kQuantize = quantize_super;
+
+    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int) {
+        fill_super<Format, kLanes>(panel, w, first_row, n_rows, block);
     }
-}
 
-// Vectors v and v + 1 against C columns; out[c] points at the first row of v.
-template <class Format, int C>
-inline void tile(const SuperPanel& panel, int v, const uint8_t* x, float* out) {
-    constexpr int kPerSub = kGroups / Format::kSubs;
-    constexpr int kPerSum = down_to_power(groups_of(Format::kMax), kPerSub);
-    const SuperColumn* columns = reinterpret_cast<const SuperColumn*>(x);
-    const uint8_t *a = panel.q[v][0], *b = panel.q[v + 1][0];
-    const int row = v * kLanes;
-    __m256i total[2][C];
-    for (int c = 0; c < C; ++c) total[0][c] = total[1][c] = _mm256_setzero_si256();
-    for (int s = 0; s < Format::kSubs; ++s) {
-        const __m256i scale0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.scale[s][row]));
-        const __m256i scale1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.scale[s][row + kLanes]));
-        for (int part = 0; part < kPerSub; part += kPerSum) {
-            const int first = s * kPerSub + part;
-            __m256i sum[2][C];
-#pragma GCC unroll 8
-            for (int g = 0; g < kPerSum; ++g) {
-                const __m256i w0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(a + 32 * (first + g)));
-                const __m256i w1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(b + 32 * (first + g)));
-#pragma GCC unroll 4
-                for (int c = 0; c < C; ++c) {
-                    int32_t four;
-                    std::memcpy(&four, columns[c].q + 4 * (first + g), 4);
-                    const __m256i y = _mm256_set1_epi32(four);
-                    const __m256i p0 = _mm256_maddubs_epi16(w0, y), p1 = _mm256_maddubs_epi16(w1, y);
-                    sum[0][c] = g ? _mm256_add_epi16(sum[0][c], p0) : p0;
-                    sum[1][c] = g ? _mm256_add_epi16(sum[1][c], p1) : p1;
-                    in_order(sum[0][c], sum[1][c]);
-                }
-            }
-            for (int c = 0; c < C; ++c) {
-                total[0][c] = _mm256_add_epi32(total[0][c], _mm256_madd_epi16(sum[0][c], scale0));
-                total[1][c] = _mm256_add_epi32(total[1][c], _mm256_madd_epi16(sum[1][c], scale1));
-            }
-        }
-    }
-    for (int c = 0; c < C; ++c) {
-        const int16_t* sums = Format::kSubs == 16 ? columns[c].sum16 : columns[c].sum32;
-        const __m256 d = _mm256_set1_ps(columns[c].d);
-        for (int i = 0; i < 2; ++i) {
-            const int at = row + i * kLanes;
-            __m256i less = _mm256_setzero_si256();
-            for (int j = 0; j < Format::kSubs / 2; ++j) {
-                int32_t pair;
-                std::memcpy(&pair, sums + 2 * j, 4);
-                const __m256i offset = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.offset[j][at]));
-                less = _mm256_add_epi32(less, _mm256_madd_epi16(offset, _mm256_set1_epi32(pair)));
-            }
-            float* to = out + c * kPanelRows + at;
-            const __m256 more = _mm256_mul_ps(_mm256_cvtepi32_ps(total[i][c]), _mm256_load_ps(panel.d + at));
-            const __m256 sum = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(less), _mm256_load_ps(panel.e + at), more);
-            _mm256_store_ps(to, _mm256_fmadd_ps(sum, d, _mm256_load_ps(to)));
-        }
-    }
-}
-
-template <class Format>
-void multiply_super(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x, size_t stride,
-                    int n_columns, float* out, void* scratch) {
-    auto& panel = *static_cast<SuperPanel*>(scratch);
-    std::memset(out, 0, sizeof(float) * kPanelRows * n_columns);
-    const int n_vectors = (n_rows + kLanes - 1) / kLanes;
-    for (int64_t b = 0; b < w.k / kBlock; ++b, x += stride) {
-        fill<Format>(panel, w, first_row, n_rows, b);
-        for (int v = 0; v < n_vectors; v += 2) {
-            int c = 0;
-            for (; c + 2 <= n_columns; c += 2)
-                tile<Format, 2>(panel, v, x + c * kColumnBytes, out + c * kPanelRows);
-            if (c < n_columns) tile<Format, 1>(panel, v, x + c * kColumnBytes, out + c * kPanelRows);
-        }
-    }
-}
-
-// ---- Blocks of 32: a scale for 32 activations ------------------------------------------------
-
-template <class Format>
-constexpr int planes_of() { return Format::kMax > 63 ? 2 : 1; }
-
-template <class Format>
-void fill(BlockPanel<planes_of<Format>()>& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block) {
-    alignas(64) uint8_t q[kLanes][kBlock];
-    Rows rows;
-    for (int i = 0; i < kLanes; ++i) rows[i] = q[i];
-    const int n_blocks = static_cast<int>(std::fmin(8, w.k / 32 - block * 8));
-    for (int v = 0; v * kLanes < n_rows; ++v) {
-        for (int i = 0; i < kLanes; ++i) {
-            const int row = v * kLanes + i;
-            const int64_t source = first_row + (row < n_rows ? row : n_rows - 1);
-            const uint8_t* bytes = w.data + source * w.row_bytes + block * 8 * Format::kBytes;
-            prefetch(bytes + 16 * Format::kBytes, 8 * Format::kBytes);
-            for (int j = 0; j < n_blocks; ++j)
-                Format::expand(bytes + j * Format::kBytes, q[i] + 32 * j, panel.scale[j][row], panel.offset[j][row]);
-        }
-        for (int chunk = 0; chunk < n_blocks; ++chunk) {
-            uint8_t* to = panel.q[0][v][8 * chunk];
-            __m256i x[8];
-            turn(rows, 32 * chunk, x);
-            for (int g = 0; g < 8; ++g) _mm256_store_si256(reinterpret_cast<__m256i*>(to + 32 * g), x[g]);
-            if constexpr (planes_of<Format>() == 2) {
-                // 8 bits are too many for sums of 16: the halves of a byte are summed apart
-                uint8_t* high = panel.q[1][v][8 * chunk];
-                for (int i = 0; i < 8 * 32; ++i) {
-                    high[i] = to[i] >> 4;
-                    to[i] &= 15;
-                }
-            }
-        }
-    }
-}
-
-template <class Format, int C>
-inline void tile(const BlockPanel<planes_of<Format>()>& panel, int n_blocks, int v, const uint8_t* x, float* out) {
-    constexpr int kPlanes = planes_of<Format>();
-    constexpr int kPerSum = down_to_power(groups_of(kPlanes == 2 ? 15 : Format::kMax), 8);
-    const BlockColumn* columns = reinterpret_cast<const BlockColumn*>(x);
-    const int row = v * kLanes;
-    const __m256i ones = _mm256_set1_epi16(1), sixteens = _mm256_set1_epi16(16);
-    __m256 result[2][C];
-    for (int c = 0; c < C; ++c)
-        for (int i = 0; i < 2; ++i) result[i][c] = _mm256_load_ps(out + c * kPanelRows + row + i * kLanes);
-    for (int j = 0; j < n_blocks; ++j) {
+    template <int C>
+    static inline void run(const Panel& panel, int, int v, const uint8_t* x, float* out) {
+        constexpr int kPerSub = kGroups / Format::kSubs;
+        constexpr int kPerSum = down_to_power(groups_of(Format::kMax), kPerSub);
+        const SuperColumn* columns = reinterpret_cast<const SuperColumn*>(x);
+        const uint8_t *a = panel.q[v][0], *b = panel.q[v + 1][0];
+        const int row = v * kLanes;
         __m256i total[2][C];
-        for (int plane = 0; plane < kPlanes; ++plane)
-            for (int part = 0; part < 8; part += kPerSum) {
-                const int first = 8 * j + part;
+        for (int c = 0; c < C; ++c) total[0][c] = total[1][c] = _mm256_setzero_si256();
+        for (int s = 0; s < Format::kSubs; ++s) {
+            const __m256i scale0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.scale[s][row]));
+            const __m256i scale1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.scale[s][row + kLanes]));
+            for (int part = 0; part < kPerSub; part += kPerSum) {
+                const int first = s * kPerSub + part;
                 __m256i sum[2][C];
 #pragma GCC unroll 8
                 for (int g = 0; g < kPerSum; ++g) {
-                    const __m256i w0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane][v][first + g]));
-                    const __m256i w1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane][v + 1][first + g]));
+                    const __m256i w0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(a + 32 * (first + g)));
+                    const __m256i w1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(b + 32 * (first + g)));
 #pragma GCC unroll 4
                     for (int c = 0; c < C; ++c) {
                         int32_t four;
@@ -200,62 +73,114 @@ inline void tile(const BlockPanel<planes_of<Format>()>& panel, int n_blocks, int
                         in_order(sum[0][c], sum[1][c]);
                     }
                 }
-                const bool is_first = plane == 0 && part == 0;
-                for (int c = 0; c < C; ++c)
-                    for (int i = 0; i < 2; ++i) {
-                        const __m256i wide = _mm256_madd_epi16(sum[i][c], plane ? sixteens : ones);
-                        total[i][c] = is_first ? wide : _mm256_add_epi32(total[i][c], wide);
-                    }
+                for (int c = 0; c < C; ++c) {
+                    total[0][c] = _mm256_add_epi32(total[0][c], _mm256_madd_epi16(sum[0][c], scale0));
+                    total[1][c] = _mm256_add_epi32(total[1][c], _mm256_madd_epi16(sum[1][c], scale1));
+                }
             }
+        }
         for (int c = 0; c < C; ++c) {
-            const __m256 d = _mm256_set1_ps(columns[c].d[j]), s = _mm256_set1_ps(columns[c].s[j]);
+            const int16_t* sums = Format::kSubs == 16 ? columns[c].sum16 : columns[c].sum32;
+            const __m256 d = _mm256_set1_ps(columns[c].d);
             for (int i = 0; i < 2; ++i) {
                 const int at = row + i * kLanes;
-                const __m256 scale = _mm256_mul_ps(_mm256_load_ps(&panel.scale[j][at]), d);
-                result[i][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][c]), scale, result[i][c]);
-                result[i][c] = _mm256_fmadd_ps(_mm256_load_ps(&panel.offset[j][at]), s, result[i][c]);
+                __m256i less = _mm256_setzero_si256();
+                for (int j = 0; j < Format::kSubs / 2; ++j) {
+                    int32_t pair;
+                    std::memcpy(&pair, sums + 2 * j, 4);
+                    const __m256i offset = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.offset[j][at]));
+                    less = _mm256_add_epi32(less, _mm256_madd_epi16(offset, _mm256_set1_epi32(pair)));
+                }
+                float* to = out + c * kPanelRows + at;
+                const __m256 more = _mm256_mul_ps(_mm256_cvtepi32_ps(total[i][c]), _mm256_load_ps(panel.d + at));
+                const __m256 sum = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(less), _mm256_load_ps(panel.e + at), more);
+                _mm256_store_ps(to, _mm256_fmadd_ps(sum, d, _mm256_load_ps(to)));
             }
         }
     }
-    for (int c = 0; c < C; ++c)
-        for (int i = 0; i < 2; ++i) _mm256_store_ps(out + c * kPanelRows + row + i * kLanes, result[i][c]);
-}
+};
 
+// Blocks of 32: a scale for 32 activations.
 template <class Format>
-void multiply_blocks(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x, size_t stride,
-                     int n_columns, float* out, void* scratch) {
-    auto& panel = *static_cast<BlockPanel<planes_of<Format>()>*>(scratch);
-    std::memset(out, 0, sizeof(float) * kPanelRows * n_columns);
-    const int n_vectors = (n_rows + kLanes - 1) / kLanes;
-    for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += stride) {
-        fill<Format>(panel, w, first_row, n_rows, b);
-        const int n_blocks = static_cast<int>(std::fmin(8, (w.k - start) / 32));
-        for (int v = 0; v < n_vectors; v += 2) {
-            int c = 0;
-            for (; c + 2 <= n_columns; c += 2)
-                tile<Format, 2>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows);
-            if (c < n_columns) tile<Format, 1>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows);
+struct BlockTiles {
+    static constexpr int kPlanes = Format::kMax > 63 ? 2 : 1;
+    using Panel = BlockPanel<kPlanes>;
+    static constexpr int kLanes = ::kLanes, kColumns = 2, kMultiple = 32;
+    static constexpr auto kQuantize = quantize_blocks;
+
+    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int n_blocks) {
+        fill_blocks<Format, kLanes>(panel, panel.q[0], w, first_row, n_rows, block, n_blocks);
+        if constexpr (kPlanes == 2) {
+            // 8 bits are too many for sums of 16: the halves of a byte are summed apart
+            uint8_t *low = panel.q[0][0][0], *high = panel.q[1][0][0];
+            for (size_t i = 0; i < sizeof(panel.q[0]); ++i) {
+                high[i] = low[i] >> 4;
+                low[i] &= 15;
+            }
         }
     }
-}
 
-template <class Format>
-constexpr Kernel super_kernel(int type, int min_columns) {
-    return {type, kBlock, min_columns, sizeof(SuperPanel), quantize_super, multiply_super<Format>};
-}
-
-template <class Format>
-constexpr Kernel block_kernel(int type, int min_columns) {
-    return {type, 32, min_columns, sizeof(BlockPanel<planes_of<Format>()>), quantize_blocks, multiply_blocks<Format>};
-}
+    template <int C>
+    static inline void run(const Panel& panel, int n_blocks, int v, const uint8_t* x, float* out) {
+        constexpr int kPerSum = down_to_power(groups_of(kPlanes == 2 ? 15 : Format::kMax), 8);
+        const BlockColumn* columns = reinterpret_cast<const BlockColumn*>(x);
+        const int row = v * kLanes;
+        const __m256i ones = _mm256_set1_epi16(1), sixteens = _mm256_set1_epi16(16);
+        __m256 result[2][C];
+        for (int c = 0; c < C; ++c)
+            for (int i = 0; i < 2; ++i) result[i][c] = _mm256_load_ps(out + c * kPanelRows + row + i * kLanes);
+        for (int j = 0; j < n_blocks; ++j) {
+            __m256i total[2][C];
+            for (int plane = 0; plane < kPlanes; ++plane)
+                for (int part = 0; part < 8; part += kPerSum) {
+                    const int first = 8 * j + part;
+                    __m256i sum[2][C];
+#pragma GCC unroll 8
+                    for (int g = 0; g < kPerSum; ++g) {
+                        const __m256i w0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane][v][first + g]));
+                        const __m256i w1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane][v + 1][first + g]));
+#pragma GCC unroll 4
+                        for (int c = 0; c < C; ++c) {
+                            int32_t four;
+                            std::memcpy(&four, columns[c].q + 4 * (first + g), 4);
+                            const __m256i y = _mm256_set1_epi32(four);
+                            const __m256i p0 = _mm256_maddubs_epi16(w0, y), p1 = _mm256_maddubs_epi16(w1, y);
+                            sum[0][c] = g ? _mm256_add_epi16(sum[0][c], p0) : p0;
+                            sum[1][c] = g ? _mm256_add_epi16(sum[1][c], p1) : p1;
+                            in_order(sum[0][c], sum[1][c]);
+                        }
+                    }
+                    const bool is_first = plane == 0 && part == 0;
+                    for (int c = 0; c < C; ++c)
+                        for (int i = 0; i < 2; ++i) {
+                            const __m256i wide = _mm256_madd_epi16(sum[i][c], plane ? sixteens : ones);
+                            total[i][c] = is_first ? wide : _mm256_add_epi32(total[i][c], wide);
+                        }
+                }
+            for (int c = 0; c < C; ++c) {
+                const __m256 d = _mm256_set1_ps(columns[c].d[j]), s = _mm256_set1_ps(columns[c].s[j]);
+                for (int i = 0; i < 2; ++i) {
+                    const int at = row + i * kLanes;
+                    const __m256 scale = _mm256_mul_ps(_mm256_load_ps(&panel.scale[j][at]), d);
+                    result[i][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][c]), scale, result[i][c]);
+                    result[i][c] = _mm256_fmadd_ps(_mm256_load_ps(&panel.offset[j][at]), s, result[i][c]);
+                }
+            }
+        }
+        for (int c = 0; c < C; ++c)
+            for (int i = 0; i < 2; ++i) _mm256_store_ps(out + c * kPanelRows + row + i * kLanes, result[i][c]);
+    }
+};
 
 // The numbers of rows from which each is faster than ggml's better layout were measured
 // (docs/kernels.md).
 const Kernel kKernels[] = {
-    super_kernel<Q2K>(ggml::Q2_K, 6),  super_kernel<Q3K>(ggml::Q3_K, 8), super_kernel<Q4K>(ggml::Q4_K, 6),
-    super_kernel<Q5K>(ggml::Q5_K, 4),  super_kernel<Q6K>(ggml::Q6_K, 4), block_kernel<Q40>(ggml::Q4_0, 32),
-    block_kernel<Q41>(ggml::Q4_1, 4),  block_kernel<Q50>(ggml::Q5_0, 8), block_kernel<Q51>(ggml::Q5_1, 4),
-    block_kernel<Q80>(ggml::Q8_0, 64),  {-1, 0, 0, 0, nullptr, nullptr},
+    kernel<SuperTiles<Q2K>>(ggml::Q2_K, 6),  kernel<SuperTiles<Q3K>>(ggml::Q3_K, 8),
+    kernel<SuperTiles<Q4K>>(ggml::Q4_K, 6),  kernel<SuperTiles<Q5K>>(ggml::Q5_K, 4),
+    kernel<SuperTiles<Q6K>>(ggml::Q6_K, 4),  kernel<BlockTiles<Q40>>(ggml::Q4_0, 32),
+    kernel<BlockTiles<Q41>>(ggml::Q4_1, 4),  kernel<BlockTiles<Q50>>(ggml::Q5_0, 8),
+    kernel<BlockTiles<Q51>>(ggml::Q5_1, 4),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 64),
+    {-1, 0, 0, 0, nullptr, nullptr},
 };
 
 }  // namespace

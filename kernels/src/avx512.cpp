@@ -18,22 +18,12 @@ static inline simde__m512 emulated_cvtepi32_ps(simde__m512i x) {  // it has no s
 #endif
 #include <immintrin.h>
 
-#include <cmath>
-
-#include "columns.h"
-#include "kernel.h"
-#include "super_blocks.h"
+#include "panels.h"
 
 namespace {
 
-using cama::kPanelRows;
-using cama::Kernel;
-using cama::Weights;
-
 constexpr int kLanes = 16;                     // rows of a vector
 constexpr int kVectors = kPanelRows / kLanes;  // vectors of a panel
-constexpr int kGroups = kBlock / 4;            // groups of 4 weights
-constexpr int kColumns = 4;                    // columns of a tile
 
 struct alignas(64) SuperPanel {
     uint8_t q[kVectors][kGroups][4 * kLanes];
@@ -55,184 +45,125 @@ inline __m512i four(const int8_t* q) {
     return _mm512_set1_epi32(x);
 }
 
-// ---- K-quants --------------------------------------------------------------------------------
-
+// K-quants: one scale for 256 activations.
 template <class Format>
-void fill(SuperPanel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block) {
-    for (int row = 0; row < n_rows; row += kTurned) {
-        Rows rows;
-        for (int i = 0; i < kTurned; ++i) {
-            // rows behind the last one repeat it: nobody reads what they give
-            const int64_t source = first_row + (row + i < n_rows ? row + i : n_rows - 1);
-            rows[i] = w.data + source * w.row_bytes + block * Format::kBytes;
-            prefetch(rows[i] + 2 * Format::kBytes, Format::kBytes);
-        }
-        Format::decode(rows, {panel.q[row / kLanes][0] + 4 * (row % kLanes), 4 * kLanes, &panel.scale[0][row],
-                              &panel.offset[0][row], kPanelRows, panel.d + row, panel.e + row});
-    }
-    for (int s = 0; s < Format::kSubs; ++s)
-        for (int32_t* at = panel.scale[s]; at < panel.scale[s] + kPanelRows; at += 8) {
-            const __m256i twice = _mm256_load_si256(reinterpret_cast<const __m256i*>(at));
-            const __m256 scale = _mm256_cvtepi32_ps(_mm256_srai_epi32(twice, 16));
-            _mm256_store_si256(reinterpret_cast<__m256i*>(at), _mm256_castps_si256(scale));
-        }
-}
+struct SuperTiles {
+    using Panel = SuperPanel;
+    static constexpr int kLanes = ::kLanes, kColumns = 4, kMultiple = kBlock;
+    static constexpr auto kQuantize = quantize_super;
 
-// Vectors v and v + 1 against C columns.
-template <class Format, int C>
-inline void tile(const SuperPanel& panel, int v, const uint8_t* x, float* out) {
-    constexpr int kPerSub = kGroups / Format::kSubs;
-    const SuperColumn* columns = reinterpret_cast<const SuperColumn*>(x);
-    const uint8_t *a = panel.q[v][0], *b = panel.q[v + 1][0];
-    const int row = v * kLanes;
-    __m512 total[2][C];
-    for (int c = 0; c < C; ++c) total[0][c] = total[1][c] = _mm512_setzero_ps();
-    for (int s = 0; s < Format::kSubs; ++s) {
-        __m512i sum[2][C];
-        for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_setzero_si512();
-#pragma GCC unroll 8
-        for (int g = s * kPerSub; g < (s + 1) * kPerSub; ++g) {
-            const __m512i w0 = load(a + 64 * g), w1 = load(b + 64 * g);
-#pragma GCC unroll 4
-            for (int c = 0; c < C; ++c) {
-                const __m512i y = four(columns[c].q + 4 * g);
-                sum[0][c] = _mm512_dpbusd_epi32(sum[0][c], w0, y);
-                sum[1][c] = _mm512_dpbusd_epi32(sum[1][c], w1, y);
+    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int) {
+        fill_super<Format, kLanes>(panel, w, first_row, n_rows, block);
+        for (int s = 0; s < Format::kSubs; ++s)
+            for (int32_t* at = panel.scale[s]; at < panel.scale[s] + kPanelRows; at += 8) {
+                const __m256i twice = _mm256_load_si256(reinterpret_cast<const __m256i*>(at));
+                const __m256 scale = _mm256_cvtepi32_ps(_mm256_srai_epi32(twice, 16));
+                _mm256_store_si256(reinterpret_cast<__m256i*>(at), _mm256_castps_si256(scale));
             }
-        }
-        const __m512 scale0 = _mm512_loadu_ps(&panel.scale[s][row]);
-        const __m512 scale1 = _mm512_loadu_ps(&panel.scale[s][row + kLanes]);
-        for (int c = 0; c < C; ++c) {
-            total[0][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[0][c]), scale0, total[0][c]);
-            total[1][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[1][c]), scale1, total[1][c]);
-        }
     }
-    for (int c = 0; c < C; ++c) {
-        const int16_t* sums = Format::kSubs == 16 ? columns[c].sum16 : columns[c].sum32;
-        const __m512 d = _mm512_set1_ps(columns[c].d);
-        for (int i = 0; i < 2; ++i) {
-            const int at = row + i * kLanes;
-            __m512i less = _mm512_setzero_si512();
-            for (int j = 0; j < Format::kSubs / 2; ++j) {
-                int32_t pair;
-                std::memcpy(&pair, sums + 2 * j, 4);
-                less = _mm512_add_epi32(less,
-                                        _mm512_madd_epi16(load(&panel.offset[j][at]), _mm512_set1_epi32(pair)));
-            }
-            float* to = out + c * kPanelRows + at;
-            const __m512 more = _mm512_mul_ps(total[i][c], _mm512_loadu_ps(panel.d + at));
-            const __m512 sum = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(less), _mm512_loadu_ps(panel.e + at), more);
-            _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, d, _mm512_loadu_ps(to)));
-        }
-    }
-}
 
-// ---- Blocks of 32 ----------------------------------------------------------------------------
-
-template <class Format>
-void fill(BlockPanel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block) {
-    alignas(64) uint8_t q[kTurned][kBlock];
-    Rows rows;
-    for (int i = 0; i < kTurned; ++i) rows[i] = q[i];
-    const int n_blocks = static_cast<int>(std::fmin(8, w.k / 32 - block * 8));
-    for (int first = 0; first < n_rows; first += kTurned) {
-        for (int i = 0; i < kTurned; ++i) {
-            const int row = first + i;
-            const int64_t source = first_row + (row < n_rows ? row : n_rows - 1);
-            const uint8_t* bytes = w.data + source * w.row_bytes + block * 8 * Format::kBytes;
-            prefetch(bytes + 16 * Format::kBytes, 8 * Format::kBytes);
-            for (int j = 0; j < n_blocks; ++j)
-                Format::expand(bytes + j * Format::kBytes, q[i] + 32 * j, panel.scale[j][row], panel.offset[j][row]);
-        }
-        uint8_t* to = panel.q[first / kLanes][0] + 4 * (first % kLanes);
-        for (int chunk = 0; chunk < n_blocks; ++chunk) {
-            __m256i x[8];
-            turn(rows, 32 * chunk, x);
-            for (int g = 0; g < 8; ++g)
-                _mm256_store_si256(reinterpret_cast<__m256i*>(to + 64 * (8 * chunk + g)), x[g]);
-        }
-    }
-}
-
-template <class Format, int C>
-inline void tile(const BlockPanel& panel, int n_blocks, int v, const uint8_t* x, float* out) {
-    const BlockColumn* columns = reinterpret_cast<const BlockColumn*>(x);
-    const int row = v * kLanes;
-    __m512 result[2][C];
-    for (int c = 0; c < C; ++c)
-        for (int i = 0; i < 2; ++i) result[i][c] = _mm512_loadu_ps(out + c * kPanelRows + row + i * kLanes);
-    for (int j = 0; j < n_blocks; ++j) {
-        __m512i sum[2][C];
-        for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_setzero_si512();
+    template <int C>
+    static inline void run(const Panel& panel, int, int v, const uint8_t* x, float* out) {
+        constexpr int kPerSub = kGroups / Format::kSubs;
+        const SuperColumn* columns = reinterpret_cast<const SuperColumn*>(x);
+        const uint8_t *a = panel.q[v][0], *b = panel.q[v + 1][0];
+        const int row = v * kLanes;
+        __m512 total[2][C];
+        for (int c = 0; c < C; ++c) total[0][c] = total[1][c] = _mm512_setzero_ps();
+        for (int s = 0; s < Format::kSubs; ++s) {
+            __m512i sum[2][C];
+            for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_setzero_si512();
 #pragma GCC unroll 8
-        for (int g = 8 * j; g < 8 * j + 8; ++g) {
-            const __m512i w0 = load(panel.q[v][g]), w1 = load(panel.q[v + 1][g]);
+            for (int g = s * kPerSub; g < (s + 1) * kPerSub; ++g) {
+                const __m512i w0 = load(a + 64 * g), w1 = load(b + 64 * g);
 #pragma GCC unroll 4
+                for (int c = 0; c < C; ++c) {
+                    const __m512i y = four(columns[c].q + 4 * g);
+                    sum[0][c] = _mm512_dpbusd_epi32(sum[0][c], w0, y);
+                    sum[1][c] = _mm512_dpbusd_epi32(sum[1][c], w1, y);
+                }
+            }
+            const __m512 scale0 = _mm512_loadu_ps(&panel.scale[s][row]);
+            const __m512 scale1 = _mm512_loadu_ps(&panel.scale[s][row + kLanes]);
             for (int c = 0; c < C; ++c) {
-                const __m512i y = four(columns[c].q + 4 * g);
-                sum[0][c] = _mm512_dpbusd_epi32(sum[0][c], w0, y);
-                sum[1][c] = _mm512_dpbusd_epi32(sum[1][c], w1, y);
+                total[0][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[0][c]), scale0, total[0][c]);
+                total[1][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[1][c]), scale1, total[1][c]);
             }
         }
         for (int c = 0; c < C; ++c) {
-            const __m512 d = _mm512_set1_ps(columns[c].d[j]), s = _mm512_set1_ps(columns[c].s[j]);
+            const int16_t* sums = Format::kSubs == 16 ? columns[c].sum16 : columns[c].sum32;
+            const __m512 d = _mm512_set1_ps(columns[c].d);
             for (int i = 0; i < 2; ++i) {
                 const int at = row + i * kLanes;
-                const __m512 scale = _mm512_mul_ps(_mm512_loadu_ps(&panel.scale[j][at]), d);
-                result[i][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i][c]), scale, result[i][c]);
-                result[i][c] = _mm512_fmadd_ps(_mm512_loadu_ps(&panel.offset[j][at]), s, result[i][c]);
+                __m512i less = _mm512_setzero_si512();
+                for (int j = 0; j < Format::kSubs / 2; ++j) {
+                    int32_t pair;
+                    std::memcpy(&pair, sums + 2 * j, 4);
+                    less = _mm512_add_epi32(less,
+                                            _mm512_madd_epi16(load(&panel.offset[j][at]), _mm512_set1_epi32(pair)));
+                }
+                float* to = out + c * kPanelRows + at;
+                const __m512 more = _mm512_mul_ps(total[i][c], _mm512_loadu_ps(panel.d + at));
+                const __m512 sum = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(less), _mm512_loadu_ps(panel.e + at), more);
+                _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, d, _mm512_loadu_ps(to)));
             }
         }
     }
-    for (int c = 0; c < C; ++c)
-        for (int i = 0; i < 2; ++i) _mm512_storeu_ps(out + c * kPanelRows + row + i * kLanes, result[i][c]);
-}
+};
 
-// ---- every row of a panel against every column -----------------------------------------------
+// Blocks of 32: a scale for 32 activations.
+template <class Format>
+struct BlockTiles {
+    using Panel = BlockPanel;
+    static constexpr int kLanes = ::kLanes, kColumns = 4, kMultiple = 32;
+    static constexpr auto kQuantize = quantize_blocks;
 
-template <class Format, int C>
-inline void columns_at(const SuperPanel& panel, int, int v, int c, const uint8_t* x, float* out) {
-    tile<Format, C>(panel, v, x + c * kColumnBytes, out + c * kPanelRows);
-}
-
-template <class Format, int C>
-inline void columns_at(const BlockPanel& panel, int n_blocks, int v, int c, const uint8_t* x, float* out) {
-    tile<Format, C>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows);
-}
-
-template <class Format, class Panel>
-void multiply(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x, size_t stride, int n_columns,
-              float* out, void* scratch) {
-    auto& panel = *static_cast<Panel*>(scratch);
-    std::memset(out, 0, sizeof(float) * kPanelRows * n_columns);
-    const int n_vectors = (n_rows + kLanes - 1) / kLanes;
-    for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += stride) {
-        fill<Format>(panel, w, first_row, n_rows, b);
-        const int n_blocks = static_cast<int>(std::fmin(8, (w.k - start) / 32));
-        for (int v = 0; v < n_vectors; v += 2) {
-            int c = 0;
-            for (; c + kColumns <= n_columns; c += kColumns) columns_at<Format, kColumns>(panel, n_blocks, v, c, x, out);
-            for (; c + 2 <= n_columns; c += 2) columns_at<Format, 2>(panel, n_blocks, v, c, x, out);
-            if (c < n_columns) columns_at<Format, 1>(panel, n_blocks, v, c, x, out);
-        }
+    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int n_blocks) {
+        fill_blocks<Format, kLanes>(panel, panel.q, w, first_row, n_rows, block, n_blocks);
     }
-}
 
-template <class Format>
-constexpr Kernel super_kernel(int type, int min_columns) {
-    return {type, kBlock, min_columns, sizeof(SuperPanel), quantize_super, multiply<Format, SuperPanel>};
-}
-
-template <class Format>
-constexpr Kernel block_kernel(int type, int min_columns) {
-    return {type, 32, min_columns, sizeof(BlockPanel), quantize_blocks, multiply<Format, BlockPanel>};
-}
+    template <int C>
+    static inline void run(const Panel& panel, int n_blocks, int v, const uint8_t* x, float* out) {
+        const BlockColumn* columns = reinterpret_cast<const BlockColumn*>(x);
+        const int row = v * kLanes;
+        __m512 result[2][C];
+        for (int c = 0; c < C; ++c)
+            for (int i = 0; i < 2; ++i) result[i][c] = _mm512_loadu_ps(out + c * kPanelRows + row + i * kLanes);
+        for (int j = 0; j < n_blocks; ++j) {
+            __m512i sum[2][C];
+            for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_setzero_si512();
+#pragma GCC unroll 8
+            for (int g = 8 * j; g < 8 * j + 8; ++g) {
+                const __m512i w0 = load(panel.q[v][g]), w1 = load(panel.q[v + 1][g]);
+#pragma GCC unroll 4
+                for (int c = 0; c < C; ++c) {
+                    const __m512i y = four(columns[c].q + 4 * g);
+                    sum[0][c] = _mm512_dpbusd_epi32(sum[0][c], w0, y);
+                    sum[1][c] = _mm512_dpbusd_epi32(sum[1][c], w1, y);
+                }
+            }
+            for (int c = 0; c < C; ++c) {
+                const __m512 d = _mm512_set1_ps(columns[c].d[j]), s = _mm512_set1_ps(columns[c].s[j]);
+                for (int i = 0; i < 2; ++i) {
+                    const int at = row + i * kLanes;
+                    const __m512 scale = _mm512_mul_ps(_mm512_loadu_ps(&panel.scale[j][at]), d);
+                    result[i][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i][c]), scale, result[i][c]);
+                    result[i][c] = _mm512_fmadd_ps(_mm512_loadu_ps(&panel.offset[j][at]), s, result[i][c]);
+                }
+            }
+        }
+        for (int c = 0; c < C; ++c)
+            for (int i = 0; i < 2; ++i) _mm512_storeu_ps(out + c * kPanelRows + row + i * kLanes, result[i][c]);
+    }
+};
 
 const Kernel kKernels[] = {
-    super_kernel<Q2K>(ggml::Q2_K, 4),  super_kernel<Q3K>(ggml::Q3_K, 4), super_kernel<Q4K>(ggml::Q4_K, 4),
-    super_kernel<Q5K>(ggml::Q5_K, 4),  super_kernel<Q6K>(ggml::Q6_K, 4), block_kernel<Q40>(ggml::Q4_0, 4),
-    block_kernel<Q41>(ggml::Q4_1, 4),  block_kernel<Q50>(ggml::Q5_0, 4), block_kernel<Q51>(ggml::Q5_1, 4),
-    block_kernel<Q80>(ggml::Q8_0, 4),  {-1, 0, 0, 0, nullptr, nullptr},
+    kernel<SuperTiles<Q2K>>(ggml::Q2_K, 4),  kernel<SuperTiles<Q3K>>(ggml::Q3_K, 4),
+    kernel<SuperTiles<Q4K>>(ggml::Q4_K, 4),  kernel<SuperTiles<Q5K>>(ggml::Q5_K, 4),
+    kernel<SuperTiles<Q6K>>(ggml::Q6_K, 4),  kernel<BlockTiles<Q40>>(ggml::Q4_0, 4),
+    kernel<BlockTiles<Q41>>(ggml::Q4_1, 4),  kernel<BlockTiles<Q50>>(ggml::Q5_0, 4),
+    kernel<BlockTiles<Q51>>(ggml::Q5_1, 4),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 4),
+    {-1, 0, 0, 0, nullptr, nullptr},
 };
 
 }  // namespace

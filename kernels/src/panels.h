@@ -1,0 +1,92 @@
+// How a panel is filled and multiplied, for vectors of any number of rows.
+//
+// A panel holds 64 rows of 256 weights: q[vectors][64 groups][4 weights of each row of the vector],
+// scales and offsets by sub-block or block and row. An instruction set adds its tiles.
+#pragma once
+
+#include <algorithm>
+
+#include "columns.h"
+#include "kernel.h"
+#include "super_blocks.h"
+
+namespace {
+
+using cama::kPanelRows;
+using cama::Kernel;
+using cama::Weights;
+
+constexpr int kGroups = kBlock / 4;
+
+// The bytes of 256 weights of 8 rows; those of the next steps are on their way.
+template <int Bytes>
+inline void find(const Weights& w, int64_t first_row, int row, int n_rows, int64_t block, Rows& rows) {
+    for (int i = 0; i < kTurned; ++i) {
+        // rows behind the last one repeat it: nobody reads what they give
+        rows[i] = w.data + (first_row + std::min(row + i, n_rows - 1)) * w.row_bytes + block * Bytes;
+        prefetch(rows[i] + 2 * Bytes, Bytes);
+    }
+}
+
+template <class Format, int Lanes, class Panel>
+inline void fill_super(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block) {
+    for (int row = 0; row < n_rows; row += kTurned) {
+        Rows rows;
+        find<Format::kBytes>(w, first_row, row, n_rows, block, rows);
+        Format::decode(rows, {panel.q[row / Lanes][0] + 4 * (row % Lanes), 4 * Lanes, &panel.scale[0][row],
+                              &panel.offset[0][row], kPanelRows, panel.d + row, panel.e + row});
+    }
+}
+
+// n_blocks of 32 weights; q is that of the panel.
+template <class Format, int Lanes, class Panel>
+inline void fill_blocks(Panel& panel, uint8_t (*to)[kGroups][4 * Lanes], const Weights& w, int64_t first_row,
+                        int n_rows, int64_t block, int n_blocks) {
+    alignas(64) uint8_t q[kTurned][kBlock];
+    Rows expanded, rows;
+    for (int i = 0; i < kTurned; ++i) expanded[i] = q[i];
+    for (int row = 0; row < n_rows; row += kTurned) {
+        find<8 * Format::kBytes>(w, first_row, row, n_rows, block, rows);
+        for (int i = 0; i < kTurned; ++i)
+            for (int j = 0; j < n_blocks; ++j)
+                Format::expand(rows[i] + j * Format::kBytes, q[i] + 32 * j, panel.scale[j][row + i],
+                               panel.offset[j][row + i]);
+        uint8_t* at = to[row / Lanes][0] + 4 * (row % Lanes);
+        for (int j = 0; j < n_blocks; ++j) {
+            __m256i x[8];
+            turn(expanded, 32 * j, x);
+            for (int g = 0; g < 8; ++g)
+                _mm256_store_si256(reinterpret_cast<__m256i*>(at + 4 * Lanes * (8 * j + g)), x[g]);
+        }
+    }
+}
+
+// Every row of a panel against every column. Tiles::fill() fills it with up to 8 blocks of 32
+// weights of each row, Tiles::run<C>() multiplies the vectors v and v + 1 with C columns.
+template <class Tiles>
+void multiply(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x, size_t stride, int n_columns,
+              float* out, void* scratch) {
+    auto& panel = *static_cast<typename Tiles::Panel*>(scratch);
+    std::memset(out, 0, sizeof(float) * kPanelRows * n_columns);
+    const int n_vectors = (n_rows + Tiles::kLanes - 1) / Tiles::kLanes;
+    for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += stride) {
+        const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
+        Tiles::fill(panel, w, first_row, n_rows, b, n_blocks);
+        for (int v = 0; v < n_vectors; v += 2) {
+            int c = 0;
+            const auto at = [&](int column) { return x + column * kColumnBytes; };
+            for (; c + Tiles::kColumns <= n_columns; c += Tiles::kColumns)
+                Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, at(c), out + c * kPanelRows);
+            for (; c + 2 <= n_columns; c += 2)
+                Tiles::template run<2>(panel, n_blocks, v, at(c), out + c * kPanelRows);
+            if (c < n_columns) Tiles::template run<1>(panel, n_blocks, v, at(c), out + c * kPanelRows);
+        }
+    }
+}
+
+template <class Tiles>
+constexpr Kernel kernel(int type, int min_columns) {
+    return {type, Tiles::kMultiple, min_columns, sizeof(typename Tiles::Panel), Tiles::kQuantize, multiply<Tiles>};
+}
+
+}  // namespace
