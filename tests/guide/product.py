@@ -26,9 +26,10 @@ from cama.cli.command import Command
 from cama.core.generation import Finish, FinishReason
 from cama.core.load import EngineChoice
 from cama.core.settings import Settings
-from cama.wire import requests
+from cama.wire import requests, tokens
 from cama.wire.answers import LoadReason, Metrics
 from cama.wire.replies import ChatReplies, GenerateReplies
+from cama.wire.shapes import GrammarFields
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "cama"
@@ -98,9 +99,10 @@ def _matching(path: str) -> Iterator[tuple[str, Any, Any]]:
 @cache
 def api_fields() -> frozenset[str]:
     """The names of all fields that requests and replies of the API have."""
-    types = (*REQUESTS, requests.Message)
+    types = (*REQUESTS, requests.Message, tokens.TokenizeRequest, tokens.DetokenizeRequest)
     names = {item.name for kind in types for item in fields(kind)}
-    for module in (cama.api.describe, cama.wire.problems, cama.wire.replies):
+    names.update(GrammarFields.__annotations__)
+    for module in (cama.api.describe, cama.wire.problems, cama.wire.replies, tokens):
         names.update(_literal_keys(module))
     return frozenset(names | _reply_fields())
 

@@ -109,7 +109,7 @@ def test_a_wrong_answer_is_found(check: Check, answer: str, complaint: str) -> N
 @pytest.mark.parametrize(
     "text",
     [
-        "heat", "message.text", "cama.run", "wget x", "/quit", "/api/models", "HEAT 1", "models/",
+        "heat", "message.heat", "cama.run", "wget x", "/quit", "/api/models", "HEAT 1", "models/",
         "docs/guide.md", "~/.cama/weights.bin", "~/x", "127.0.0.1:80", "turbo", "serves",
         "ollama.sing()",
     ],
