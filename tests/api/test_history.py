@@ -67,6 +67,15 @@ async def test_an_answer_that_repeats_less_goes_on(
     assert lines(await api.post("/api/generate", json=body))[-1]["done_reason"] == "stop"
 
 
+@pytest.mark.parametrize("bound", [{"options": {"num_predict": 50}}, {"format": "json"}])
+async def test_an_answer_that_is_bounded_may_repeat(
+    api: httpx.AsyncClient, runner: FakeRunner, bound: dict[str, Any]
+) -> None:
+    runner.script = [*same(40), finish()]
+    body = {"model": "chatty", "prompt": "Hi"} | bound
+    assert lines(await api.post("/api/generate", json=body))[-1]["done_reason"] == "stop"
+
+
 async def test_a_loop_is_a_length_to_others(api: httpx.AsyncClient, runner: FakeRunner) -> None:
     runner.script = [*same(40), finish()]
     body = {"model": "chatty", "messages": [{"role": "user", "content": "Hi"}]}

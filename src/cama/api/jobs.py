@@ -27,7 +27,7 @@ from cama.templates.answers.formats import AnswerFormat
 from cama.templates.prompt import Template
 from cama.wire.answers import Dialect, Echo, End, Event, Loaded, Metrics, Part, Rendered
 from cama.wire.framing import Reply
-from cama.wire.options import Options
+from cama.wire.options import Options, longest_answer
 from cama.wire.requests import Common, GenerateRequest, Message
 
 _MAX_TOP_LOGPROBS = 20
@@ -268,7 +268,8 @@ def _logprobs(body: Common) -> int:
 class _Run:
     """One generation: its pieces of text, then how it ended.
 
-    A model that says the same piece again and again is stopped, as Ollama does it.
+    A model that says the same piece again and again is stopped, as Ollama does it, where neither
+    a length nor a form bounds the answer.
     """
 
     finish: Finish
@@ -276,6 +277,8 @@ class _Run:
 
     def __init__(self, runner: Runner, prompt: Prompt, generation: Generation) -> None:
         self.prompt = prompt
+        limit = longest_answer(runner.info.n_ctx)
+        self._is_open = generation.num_predict >= limit and generation.constraint is None
         self._runner = runner
         self._generation = generation
         self._texts: list[str] = []
@@ -302,7 +305,7 @@ class _Run:
 
     def _repeats(self, text: str) -> bool:
         """Whether ``text`` is once too often what came before."""
-        if not text:  # held back, perhaps as part of a character
+        if not self._is_open or not text:  # held back, perhaps as part of a character
             return False
         piece = text.strip()
         self._n_equal = self._n_equal + 1 if piece == self._last else 0

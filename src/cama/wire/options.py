@@ -71,6 +71,11 @@ def option_schema() -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
 
+def longest_answer(n_ctx: int) -> int:
+    """Tokens of an answer that nobody bounds: ten contexts, as Ollama has it."""
+    return 10 * n_ctx
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """Checked options; those that nobody gave are absent and take their defaults."""
@@ -111,7 +116,7 @@ class Options:
     def num_predict(self, n_ctx: int) -> int:
         """How many tokens to generate: never without end, whatever was asked."""
         wanted = int(self.values.get("num_predict", -1))
-        limit = 10 * n_ctx
+        limit = longest_answer(n_ctx)
         return wanted if 0 < wanted <= limit else limit
 
     @property
