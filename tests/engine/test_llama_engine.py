@@ -67,7 +67,8 @@ def some_tokens(n: int, seed: int = 1) -> list[int]:
     return [int(t) for t in np.random.default_rng(seed).integers(10, 250, n)]
 
 
-@pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0", "Q4_0", "p256-Q4_K_M"])
+# K-quants part from the reference where kernels round differently: tests/models/test_stories.py
+@pytest.mark.parametrize("kind", ["F32", "F16", "Q8_0", "Q4_0"])
 def test_engine_writes_the_reference_stories(
     open_engine: Open, shared_data: Path, kind: str
 ) -> None:

@@ -48,7 +48,8 @@ def test_only_control_tokens_are_made_visible(tokenizer: LlamaTokenizer) -> None
 
 def test_a_grammar_lets_visible_tokens_pass(tokenizer: LlamaTokenizer) -> None:
     compiler = Compiler(tokenizer, tokenizer.n_tokens)
-    text = json.dumps({"lark": 'start: "<tool_call>" @a', "schemas": {"a": {"type": "object"}}})
+    rules = {"lark": 'start: "<tool_call>" @a', "schemas": {"a": {"type": "object"}}}
+    text = json.dumps({**rules, "grammars": {}})
     constraint = Constraint(kind="rules", text=text)
     visible = visible_pieces(tokenizer, NAMES)
     guard = compiler.guard(constraint, visible)
