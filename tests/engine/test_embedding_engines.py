@@ -81,7 +81,7 @@ def test_real_model_gives_its_reference_vectors(opened: Open, shared_data: Path)
         assert ids == case["ids"]
     together = engine.embed([case["ids"] for case in cases])
     one_by_one = embed_each(engine, [case["ids"] for case in cases])
-    # Other numbers of rows, and other processors, take other kernels, whose roundings move quantized
+    # Other numbers of rows and other processors take other kernels, whose roundings move quantized
     # activations by whole steps: as far from each other as 8 bits are from the original weights
     assert cosines(together, np.array([c["libllama_q8_0"] for c in cases])).min() > 0.9995
     assert cosines(together, np.array([c["reference"] for c in cases])).min() > 0.999
