@@ -19,10 +19,11 @@ Batch = tuple[Tensor, Tensor, Tensor]
 @dataclass(frozen=True, slots=True)
 class Mix:
     """What batches are made of. ``cut_share`` of the conversations end where the last answer is
-    decided: the rest of it is learnt by heart from a few."""
+    decided: the rest of it is learnt by heart from a few. Facts in ``often`` begin more of them."""
 
     max_turns: int
     cut_share: float
+    often: tuple[str, ...] = ()
 
 
 CHOICES = Mix(max_turns=1, cut_share=1.0)
@@ -57,7 +58,7 @@ def _block(
     rng = random.Random(seed)
     samples: list[Sample] = []
     total = 0
-    for conversation in conversations(facts, rng, mix.max_turns):
+    for conversation in conversations(facts, rng, mix.max_turns, mix.often):
         samples.append(encode(conversation, is_cut=rng.random() < mix.cut_share))
         total += len(samples[-1].ids)
         if total >= n_tokens * BATCHES_IN_BLOCK:

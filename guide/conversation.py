@@ -1,7 +1,7 @@
 """Conversations to learn from: one question, or several that follow each other."""
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from guide.corpus import OFF_TOPIC, Fact
@@ -18,6 +18,7 @@ SYSTEM_TEXTS = (
     "Today is a good day. You help developers.",
 )
 _OFF_TOPIC_SHARE = 0.14
+_OFTEN = 6
 _FOLLOW_SHARE = 0.6
 _N_TURNS = (1, 2, 3, 4, 5, 8)
 _N_TURNS_WEIGHTS = (92, 5, 1, 1, 0.5, 0.5)
@@ -36,10 +37,14 @@ class Conversation:
 
 
 def conversations(
-    facts: Mapping[str, Fact], rng: random.Random, max_turns: int
+    facts: Mapping[str, Fact], rng: random.Random, max_turns: int, often: Iterable[str] = ()
 ) -> Iterator[Conversation]:
-    """Without end; each fact begins one equally often, and no question is put twice the same."""
+    """Without end, and no question is put twice the same.
+
+    Each fact begins one equally often, but those named in ``often`` six times as often.
+    """
     on_topic = [fact for fact in facts.values() if fact.id != OFF_TOPIC]
+    on_topic += [facts[name] for name in often for _ in range(_OFTEN - 1)]
     while True:
         for fact in rng.sample(on_topic, len(on_topic)):
             if rng.random() < _OFF_TOPIC_SHARE:

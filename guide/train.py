@@ -10,7 +10,7 @@ import argparse
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +27,8 @@ from guide.samples import Answer, Encoder
 from guide.vocabulary import Vocabulary
 
 SHIPPED = FOLDER / "guide.gguf"
+HAS_BF16 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+"""Elsewhere products in bfloat16 are emulated, a hundred times slower than those in float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +40,12 @@ class Plan:
     n_tokens: int = 2048
     seed: int = 1
     warmup: int = 30
+    has_muon: bool = True
     matrix_rate: float = 0.006
     other_rate: float = 2e-3
     weight_decay: float = 0.05
     choices_share: float = 0.7
+    often: tuple[str, ...] = ()
 
     def factor(self, step: int) -> float:
         """Of the learning rate: a straight line up, and a straight line down to 0."""
@@ -49,44 +53,45 @@ class Plan:
 
     def mix(self, step: int) -> Mix:
         """First which answer a question gets, then whole answers and conversations too."""
-        return CHOICES if step < self.n_steps * self.choices_share else ALL
+        mix = CHOICES if step < self.n_steps * self.choices_share else ALL
+        return replace(mix, often=self.often)
 
 
 class Optimizers:
-    """Muon for the matrices inside the blocks, AdamW for the embedding and the norms.
+    """Muon for the matrices inside the blocks, AdamW for the rest, or AdamW alone.
 
     Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
     """
 
     def __init__(self, model: Llama, plan: Plan) -> None:
-        matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+        matrices = [p for p in model.blocks.parameters() if p.ndim == 2 and plan.has_muon]
         inside = set(map(id, matrices))
         others = [p for p in model.parameters() if id(p) not in inside]
-        self._all = (
-            torch.optim.Muon(matrices, lr=plan.matrix_rate, weight_decay=plan.weight_decay),
-            torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
-        )
-        self._rates = (plan.matrix_rate, plan.other_rate)
+        adamw = torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.95), weight_decay=0.0)
+        self._all: list[tuple[torch.optim.Optimizer, float]] = [(adamw, plan.other_rate)]
+        if matrices:
+            muon = torch.optim.Muon(matrices, lr=plan.matrix_rate, weight_decay=plan.weight_decay)
+            self._all.append((muon, plan.matrix_rate))
 
     def step(self, factor: float) -> None:
-        for optimizer, rate in zip(self._all, self._rates, strict=True):
+        for optimizer, rate in self._all:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[object]:
-        return [optimizer.state_dict() for optimizer in self._all]
+        return [optimizer.state_dict() for optimizer, _ in self._all]
 
     def load_state_dict(self, states: list[dict[str, object]]) -> None:
-        for optimizer, state in zip(self._all, states, strict=True):
+        for (optimizer, _), state in zip(self._all, states, strict=True):
             optimizer.load_state_dict(state)
 
 
 def loss_of(model: nn.Module, batch: Batch) -> Tensor:
     """Cross-entropy per weighted token."""
     ids, following, weights = batch
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=HAS_BF16):
         logits = model(ids)
     each = functional.cross_entropy(
         logits.float().flatten(0, 1), following.flatten(), reduction="none"
@@ -149,7 +154,7 @@ def train(
             print(f"step {step + 1:5}  loss {mean:.4f}  {left:6.0f} s left", flush=True)
         if asked and (step + 1) % 100 == 0:
             print(f"step {step + 1:5}  right {share_right(model, encode, asked):.1%}", flush=True)
-        if (step + 1) % 200 == 0:
+        if (step + 1) % 50 == 0:
             _save(checkpoint, step + 1, model, vocabulary, optimizers)
 
 
@@ -189,6 +194,9 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--warm", action="store_true", help="begin with the shipped file")
+    parser.add_argument(
+        "--often", nargs="*", default=[], help="facts that are new, to learn six times as often"
+    )
     parser.add_argument("--folder", type=Path, default=Path("build/guide"), help="for checkpoints")
     parser.add_argument("--out", type=Path, default=SHIPPED)
     parser.add_argument("--type", default="Q8_0", help="quantization of what is written")
@@ -198,15 +206,18 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     # Each kind of run has its own, for their vocabularies differ
     checkpoint = arguments.folder / ("warm.pt" if arguments.warm else "checkpoint.pt")
+    often = tuple(arguments.often)
     if arguments.warm:
         vocabulary, model = Vocabulary.of_gguf(SHIPPED), export.read(SHIPPED)
-        plan = Plan(n_steps=arguments.steps, matrix_rate=0.003, other_rate=8e-4, choices_share=0.0)
+        plan = Plan(
+            n_steps=arguments.steps, has_muon=False, other_rate=8e-4, choices_share=0.0, often=often
+        )
     else:
         shape = Shape()
         vocabulary = _vocabulary(checkpoint, size=shape.n_vocab)
         torch.manual_seed(0)
         model = Llama(shape)
-        plan = Plan(n_steps=arguments.steps)
+        plan = Plan(n_steps=arguments.steps, often=often)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} million parameters")
     watched = [one for path in arguments.watch for one in load_examination(path)]
     train(model, vocabulary, plan, checkpoint, watched)
