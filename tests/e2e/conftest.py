@@ -132,8 +132,8 @@ class Known:
 
 
 IMPORT = Known("How do I import a GGUF file?", "FROM ./model.gguf")
-LOADED = Known("Which models are running right now?", "cama ps")
-PORT = Known("How do I change the port?", "CAMA_HOST=127.0.0.1:8080")
+LOADED = Known("How do I see which models are loaded?", "cama ps")
+PORT = Known("How do I make the server listen on another port?", "CAMA_HOST=127.0.0.1:8080")
 
 
 @pytest.fixture(scope="module")
