@@ -12,13 +12,13 @@ import json
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.quantize import seconds
 from cama.modelfile.create import create_model
 from cama.modelfile.parser import parse_modelfile
 from cama.store.store import Store
@@ -92,12 +92,6 @@ def create(source: Path, folder: Path) -> None:
     store = Store(folder)
     create_model(store, "m", parse_modelfile(f"FROM {source}\n"), source.parent, lambda _: None)
     store.delete("m")
-
-
-def seconds(work: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def main() -> None:

@@ -36,9 +36,7 @@ struct Host {
     Buffer* (*buffer_init)(BufferType*, BufferInterface, void* context, size_t size);
     const char* (*op_name)(int);
     size_t (*type_size)(int);
-    int64_t (*block_size)(int);
     size_t (*tensor_overhead)();
-    Buffer* (*from_pointer)(void*, size_t);
 };
 
 bool bind(Host& host) {
@@ -55,7 +53,6 @@ bool bind(Host& host) {
     find(host.buffer_init, "ggml_backend_buffer_init");
     find(host.op_name, "ggml_op_name");
     find(host.type_size, "ggml_type_size");
-    find(host.block_size, "ggml_blck_size");
     find(host.tensor_overhead, "ggml_tensor_overhead");
     return all && std::strcmp(host.op_name(OP_MUL_MAT), "MUL_MAT") == 0 &&
            std::strcmp(host.op_name(OP_MUL_MAT_ID), "MUL_MAT_ID") == 0 &&
