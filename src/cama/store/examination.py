@@ -263,7 +263,8 @@ class _Work:
 
 def _may_read(path: Path) -> bool:
     mode = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
-    return not path.exists() or os.access(path, mode, effective_ids=True)
+    # In this order: what goes meanwhile is missing, not forbidden.
+    return os.access(path, mode, effective_ids=True) or not path.exists()
 
 
 def _damaged(path: Path, text: str) -> InvalidModelFile:

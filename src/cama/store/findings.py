@@ -1,5 +1,6 @@
 """What an examination of a store finds."""
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -84,9 +85,10 @@ class Examination:
 
     def add_unreadable(self, path: Path) -> None:
         """Note a file or folder that we may not read; its owner can change that."""
-        is_ours = path.lstat().st_uid == os.geteuid()
-        text = "may not be read" + ("" if is_ours else ": it belongs to another user")
-        self.add("unreadable", path, text, Remedy.PERMIT if is_ours else Remedy.NONE)
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            is_ours = path.lstat().st_uid == os.geteuid()
+            text = "may not be read" + ("" if is_ours else ": it belongs to another user")
+            self.add("unreadable", path, text, Remedy.PERMIT if is_ours else Remedy.NONE)
 
 
 def mark_of(status: os.stat_result) -> tuple[int, ...]:

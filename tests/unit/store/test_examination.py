@@ -116,6 +116,22 @@ def test_examine_finds_a_missing_blob(ward: Ward) -> None:
     assert ward.mend() == ["unused-blob", "unused-blob"]
 
 
+def test_examine_does_not_take_for_forbidden_what_goes_meanwhile(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unused = ward.root / "blobs" / ward.put_blob(b"of a model deleted now").replace(":", "-")
+    may_access = os.access
+
+    def delete_first(path: Path, mode: int, *, effective_ids: bool) -> bool:
+        if path == unused:
+            path.unlink(missing_ok=True)
+        return may_access(path, mode, effective_ids=effective_ids)
+
+    monkeypatch.setattr(os, "access", delete_first)
+    assert ward.kinds == []
+    assert not unused.exists()
+
+
 def test_examine_takes_a_missing_drive_for_what_it_is(ward: Ward) -> None:
     (ward.root / "blobs").rename(ward.root / "elsewhere")
     [finding] = ward.store.examine().findings
