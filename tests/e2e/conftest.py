@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -17,6 +18,12 @@ import pytest
 from tests.e2e.speaker import Speaker, speaking
 
 START_SECONDS = 60
+LOCAL: dict[str, Any] = {
+    "trust_env": False,
+    "limits": httpx.Limits(max_keepalive_connections=0),
+}
+"""Of clients that nobody closes: no connection outlives its answer."""
+
 COMMAND = [sys.executable, "-m", "cama"]
 
 
@@ -115,6 +122,19 @@ def _wait_until_up(world: World, process: "subprocess.Popen[bytes]") -> None:
         except httpx.TransportError:
             time.sleep(0.05)
     raise AssertionError("the server does not answer")
+
+
+@pytest.fixture
+def litellm() -> Iterator[Any]:
+    """LiteLLM keeps its clients for as long as the process runs: they are closed here."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask the network for prices
+    import litellm
+
+    yield litellm
+    kept: Any = litellm.in_memory_llm_clients_cache
+    for client in kept.cache_dict.values():
+        client.close()
+    kept.flush_cache()
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Frameworks that know Ollama and OpenAI by their own packages: LangChain and LiteLLM."""
 
-import os
 from typing import Any
 
 import pydantic
@@ -8,14 +7,11 @@ import pytest
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_ollama import ChatOllama, OllamaEmbeddings, OllamaLLM
 
-from tests.e2e.conftest import IMPORT, LOADED, World
-
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask the network for prices
+from tests.e2e.conftest import IMPORT, LOADED, LOCAL, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native, pytest.mark.filterwarnings("ignore")]
 
 MODEL = "guide"
-LOCAL: dict[str, Any] = {"trust_env": False}
 
 
 class Cat(pydantic.BaseModel):
@@ -65,9 +61,7 @@ def test_langchain_embeds_and_completes(server: World) -> None:
     ("prefix", "path"),
     [("ollama_chat", ""), ("ollama", ""), ("openai", "/v1"), ("anthropic", "")],
 )
-def test_litellm_chats_and_streams(server: World, prefix: str, path: str) -> None:
-    import litellm
-
+def test_litellm_chats_and_streams(server: World, litellm: Any, prefix: str, path: str) -> None:
     fields: dict[str, Any] = {
         "model": f"{prefix}/{MODEL}", "api_base": server.url + path, "api_key": "any",
         "messages": [{"role": "user", "content": IMPORT.question}], "temperature": 0,
@@ -84,10 +78,8 @@ def test_litellm_chats_and_streams(server: World, prefix: str, path: str) -> Non
 
 @pytest.mark.parametrize(("prefix", "path"), [("ollama_chat", ""), ("openai", "/v1")])
 def test_litellm_gets_structured_output(
-    server: World, endless: str, prefix: str, path: str
+    server: World, litellm: Any, endless: str, prefix: str, path: str
 ) -> None:
-    import litellm
-
     answer: Any = litellm.completion(
         model=f"{prefix}/{endless}", api_base=server.url + path, api_key="any",
         messages=[{"role": "user", "content": "Describe a cat."}], response_format=Cat,
@@ -96,9 +88,7 @@ def test_litellm_gets_structured_output(
 
 
 @pytest.mark.parametrize(("prefix", "path"), [("ollama", ""), ("openai", "/v1")])
-def test_litellm_embeds(server: World, prefix: str, path: str) -> None:
-    import litellm
-
+def test_litellm_embeds(server: World, litellm: Any, prefix: str, path: str) -> None:
     answer: Any = litellm.embedding(
         model=f"{prefix}/{MODEL}", api_base=server.url + path, api_key="any", input=["a", "b"]
     )

@@ -216,10 +216,11 @@ def test_client_is_told_what_a_model_cannot(client: ollama.Client) -> None:
 
 
 async def test_asynchronous_client_streams(server: World) -> None:
-    client = ollama.AsyncClient(server.url, trust_env=False)
     messages = [{"role": "user", "content": IMPORT.question}]
     text = ""
-    async for part in await client.chat(MODEL, messages, stream=True):
-        text += part.message.content or ""
+    async with ollama.AsyncClient(server.url, trust_env=False) as client:
+        async for part in await client.chat(MODEL, messages, stream=True):
+            text += part.message.content or ""
+        names = [model.model for model in (await client.list()).models]
     assert IMPORT.key in text
-    assert [model.model for model in (await client.list()).models] == ["guide:latest"]
+    assert names == ["guide:latest"]

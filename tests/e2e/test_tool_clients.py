@@ -4,7 +4,6 @@ The model is told what to say, for clients of Ollama's API cannot demand a call.
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,8 @@ import pytest
 from langchain_core.messages import AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_ollama import ChatOllama
 
+from tests.e2e.conftest import LOCAL
 from tests.e2e.speaker import MODEL, Speaker
-
-os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask the network for prices
 
 pytestmark = [pytest.mark.e2e, pytest.mark.filterwarnings("ignore")]
 
@@ -68,7 +66,7 @@ def weather(city: str) -> str:
 
 
 def ask_ollama(speaker: Speaker) -> Called:
-    client = ollama.Client(speaker.url, trust_env=False)
+    client = ollama.Client(speaker.url, **LOCAL)
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     parts = list(client.chat(MODEL, messages, tools=[weather], think=True, stream=True))
     (call,) = [call for part in parts for call in part.message.tool_calls or ()]
@@ -84,8 +82,17 @@ def ask_ollama(speaker: Speaker) -> Called:
     return Called(thinking, call.function.name, dict(call.function.arguments), again)
 
 
+def openai_client(speaker: Speaker) -> openai.OpenAI:
+    return openai.OpenAI(
+        base_url=f"{speaker.url}/v1",
+        api_key="any",
+        max_retries=0,
+        http_client=openai.DefaultHttpxClient(**LOCAL),
+    )
+
+
 def ask_openai(speaker: Speaker) -> Called:
-    client = openai.OpenAI(base_url=f"{speaker.url}/v1", api_key="any", max_retries=0)
+    client = openai_client(speaker)
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     tools: Any = [TOOL]
     thinking = ""
@@ -105,7 +112,7 @@ def ask_openai(speaker: Speaker) -> Called:
 
 
 def ask_openai_responses(speaker: Speaker) -> Called:
-    client = openai.OpenAI(base_url=f"{speaker.url}/v1", api_key="any", max_retries=0)
+    client = openai_client(speaker)
     tools: Any = [{"type": "function", **TOOL["function"], "strict": False}]
     with client.responses.stream(model=MODEL, input=QUESTION, tools=tools) as stream:
         deltas = [
@@ -129,7 +136,7 @@ def ask_anthropic(speaker: Speaker) -> Called:
         base_url=speaker.url,
         api_key="any",
         max_retries=0,
-        http_client=anthropic.DefaultHttpxClient(trust_env=False),
+        http_client=anthropic.DefaultHttpxClient(**LOCAL),
     )
     messages: list[Any] = [{"role": "user", "content": QUESTION}]
     fields: Any = {
@@ -154,7 +161,7 @@ def ask_anthropic(speaker: Speaker) -> Called:
 
 def ask_langchain(speaker: Speaker) -> Called:
     model = ChatOllama(
-        model=MODEL, base_url=speaker.url, reasoning=True, client_kwargs={"trust_env": False}
+        model=MODEL, base_url=speaker.url, reasoning=True, client_kwargs=LOCAL
     ).bind_tools([TOOL])
     messages: list[BaseMessage] = [HumanMessage(QUESTION)]
     whole: Any = AIMessageChunk(content="")
@@ -170,7 +177,7 @@ def ask_langchain(speaker: Speaker) -> Called:
 
 
 def ask_litellm(speaker: Speaker) -> Called:
-    import litellm
+    import litellm  # the fixture closes what it keeps
 
     fields: dict[str, Any] = {
         "model": f"ollama_chat/{MODEL}",
@@ -199,6 +206,7 @@ def ask_litellm(speaker: Speaker) -> Called:
     "ask",
     [ask_ollama, ask_openai, ask_openai_responses, ask_anthropic, ask_langchain, ask_litellm],
 )
+@pytest.mark.usefixtures("litellm")
 def test_client_calls_a_tool_and_brings_what_it_gave(
     speaker: Speaker, ask: Callable[[Speaker], Called]
 ) -> None:
