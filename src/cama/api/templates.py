@@ -1,6 +1,7 @@
 """Which template makes a model's prompts."""
 
 import logging
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -23,6 +24,11 @@ from cama.templates.renderers.table import RENDERERS, BuiltIn, default_parser
 _log = logging.getLogger(__name__)
 
 _GPT_OSS, _HARMONY = ("gptoss", "gpt-oss"), ("<|start|>", "<|end|>")
+_LARGE = 12
+"""Billions of parameters from which on Gemma 4 has the template of its large models."""
+
+_BILLIONS = re.compile(r"(\d+(?:\.\d+)?)B")
+
 _DERIVED = frozenset(known.template for known in FORMATS.values())
 
 PLAIN = "{{ .Prompt }}"
@@ -48,6 +54,11 @@ class Choice:
         return answers_of(self.language, self._read, self.parser)
 
     @property
+    def has_parser(self) -> bool:
+        """Whether the model's configuration says how answers look."""
+        return is_parser(self.parser)
+
+    @property
     def can(self) -> Capabilities:
         return capabilities(self.language, self._read, self.parser)
 
@@ -67,6 +78,8 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
     renderer, parser = (str(model.config.get(key) or "") for key in ("renderer", "parser"))
     if not (renderer or parser) and model.family in _GPT_OSS and all(m in own for m in _HARMONY):
         parser = "harmony"
+    if renderer == "gemma4":
+        renderer = _gemma4(model)
     go = Choice(language="go", source=own if own.strip() else None, parser=parser)
     if renderer in RENDERERS:
         parser = parser or default_parser(renderer)
@@ -84,9 +97,20 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
         return go
     if broken := _complaint(own):
         return _instead(jinja, f"its Go template, which is broken: {broken}")
-    if is_parser(parser):  # the two belong together
+    if go.has_parser:  # the two belong together
         return go
     return _instead(jinja, "its Go template, which can do less") if _prefers(jinja, go) else go
+
+
+def _gemma4(model: StoredModel) -> str:
+    """Which of two renderers is meant: Ollama tells by the name, else by the size."""
+    name = model.name.lower()
+    if any(size in name for size in ("e2b", "e4b")):
+        return "gemma4-small"
+    found = _BILLIONS.fullmatch(model.parameter_size)
+    is_large = any(size in name for size in ("12b", "26b", "31b"))
+    is_large = is_large or (found is not None and float(found[1]) >= _LARGE)
+    return "gemma4-large" if is_large else "gemma4-small"
 
 
 def _instead(chosen: Choice, other: str) -> Choice:

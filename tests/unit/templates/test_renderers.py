@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from cama.core.errors import InvalidRequest
 from cama.templates.answers.families import answer_format
 from cama.templates.answers.formats import TaggedFormat
 from cama.templates.prompt import render_prompt
-from cama.templates.renderers import deepseek, gemma, glm, lfm, qwen
+from cama.templates.renderers import deepseek, gemma, lfm, qwen
 from cama.templates.renderers.table import RENDERERS, BuiltIn, default_parser
 from cama.templates.renderers.talk import Talk
 from cama.wire.requests import Message
@@ -22,8 +23,10 @@ from tests.unit.templates.answers.conftest import TOOLS, parsed
 SAME: Mapping[str, tuple[Callable[[Talk], str], str]] = {
     "Qwen-Qwen3-0.6B": (qwen.hermes, ""),
     "Qwen3-Coder": (qwen.coder, ""),
-    "GLM-4.6": (glm.glm46, ""),
-    "google-gemma-4-31B-it": (gemma.gemma4, ""),
+    "google-gemma-4-31B-it": (
+        partial(gemma.gemma4, thoughtless="<|channel>thought\n<channel|>"),
+        "",
+    ),
     # its template has no place for tools
     "deepseek-ai-DeepSeek-V3.1": (deepseek.deepseek, "tools"),
     # theirs drop the calls of earlier answers
@@ -31,6 +34,14 @@ SAME: Mapping[str, tuple[Callable[[Talk], str], str]] = {
     "LFM2.5-Instruct": (lfm.lfm2_thinking, "tool_calls"),
 }
 """Templates with their renderer, and what the template leaves out."""
+
+RENEWED = {
+    ("google-gemma-4-31B-it", "nested_arguments"),
+    ("google-gemma-4-31B-it", "reasoning_closed"),
+}
+"""What later versions of a template write in another way."""
+
+CASES = json.loads((Path(__file__).parent / "data" / "renderer-cases.json").read_text())
 
 
 def is_ours(case: dict[str, Any], missing: str) -> bool:
@@ -60,7 +71,23 @@ def test_renderer_equals_the_familys_template(shared_data: Path, name: str) -> N
             goes_on=case["add_generation_prompt"],
             bos=golden["bos_token"],
         )
-        assert (case["name"], render(talk)) == (case["name"], case["rendered"])
+        if (name, case["name"]) in RENEWED:
+            continue
+        # DeepSeek's own tokenizer opens no thoughts where there are none
+        wanted = case["rendered"].replace(
+            "<｜Assistant｜><think></think>", "<｜Assistant｜></think>"
+        )
+        assert (case["name"], render(talk)) == (case["name"], wanted)
+
+
+@pytest.mark.parametrize("conversation", CASES["conversations"])
+@pytest.mark.parametrize("name", CASES["prompts"])
+def test_renderer_writes_what_its_family_was_trained_on(name: str, conversation: str) -> None:
+    talk = CASES["conversations"][conversation]
+    prompt = BuiltIn(name, "<bos>").render(
+        talk["messages"], tools=talk["tools"] or None, enable_thinking=talk["think"]
+    )
+    assert prompt == CASES["prompts"][name][conversation]
 
 
 def tool(name: str) -> dict[str, Any]:
@@ -75,7 +102,10 @@ CALLS = (
 )
 ASKED = [Message(role="system", content="Be brief."), Message(role="user", content="Weather?")]
 THINKERS = {"olmo3-think", "olmo3-32b-think"}
-"""Their parser knows no tools."""
+"""They know no tools."""
+
+KEEPERS = {"glm-4.7", "glm-ocr", "ornith", "qwen3.8"}
+"""They are shown the thoughts of earlier turns."""
 
 CALLED = Message(role="assistant", content="Let me see.", tool_calls=CALLS)
 RESULTS = [
@@ -164,25 +194,27 @@ F: dict[str, Any] = {"type": "function", "function": {"name": "f", "description"
         ("qwen3.5", False, "<|im_start|>assistant\n<think>\n\n</think>\n\n"),
         ("nemotron-3-nano", None, "<|im_start|>assistant\n<think>\n"),
         ("nemotron-3-nano", False, "<|im_start|>assistant\n<think></think>"),
-        ("cogito", True, "<｜User｜>V<｜Assistant｜><think>"),
+        ("cogito", True, "<｜User｜>V<｜Assistant｜><think>\n"),
         ("cogito", None, "<｜User｜>V<｜Assistant｜>"),
         ("deepseek3.1", True, "<｜User｜>V<｜Assistant｜><think>"),
-        ("deepseek3.1", None, "<｜User｜>V<｜Assistant｜><think></think>"),
+        ("deepseek3.1", None, "<｜User｜>V<｜Assistant｜></think>"),
         ("olmo3", None, "<|im_start|>assistant\n"),
         ("olmo3-think", None, "<|im_start|>assistant\n<think>"),
         ("gemma4", True, "<|turn>model\n"),
-        ("gemma4", None, "<|turn>model\n<|channel>thought\n<channel|>"),
+        ("gemma4", None, "<|turn>model\n"),
+        ("gemma4-large", None, "<|turn>model\n<|channel>thought\n<channel|>"),
         ("functiongemma", None, "<start_of_turn>user\nV<end_of_turn>\n<start_of_turn>model\n"),
         ("glm-4.7", None, "<|user|>V<|assistant|><think>"),
         ("glm-4.7", False, "<|user|>V<|assistant|></think>"),
-        ("glm-ocr", None, "<|user|>\nV<|assistant|>"),
+        ("glm-ocr", None, "<|user|>\nV<|assistant|>\n"),
+        ("glm-ocr", False, "<|user|>\nV/nothink<|assistant|>\n<think></think>\n"),
         ("lfm2", None, "<|im_start|>assistant\n"),
     ],
 )
 def test_a_renderer_opens_the_next_answer(name: str, thinks: bool | None, end: str) -> None:
     prompt = BuiltIn(name, "<bos>").render(LONGER, enable_thinking=thinks)
     assert prompt.endswith(end)
-    assert "T" not in prompt.replace("<|Turn", ""), "old thoughts are left out"
+    assert ("T" in prompt) == (name in KEEPERS), "of others old thoughts are left out"
 
 
 @pytest.mark.parametrize(
@@ -207,20 +239,60 @@ def test_a_renderer_of_a_short_question(name: str, prompt: str) -> None:
     assert BuiltIn(name, "<bos>").render(SHORT) == prompt
 
 
-def test_functiongemma_declares_functions() -> None:
-    parameters = {"type": "object", "properties": {"c": {"type": "string"}}, "required": ["c"]}
-    function = {"name": "f", "description": "d", "parameters": parameters}
-    prompt = BuiltIn("functiongemma").render(SHORT, tools=[{"function": function}])
-    assert prompt == (
-        "<start_of_turn>developer\nYou are a model that can do function calling with the following "
-        "functions<start_function_declaration>declaration:f{description:<escape>d<escape>,"
-        "parameters:{properties:{c:{type:<escape>STRING<escape>}},required:[<escape>c<escape>],"
-        "type:<escape>OBJECT<escape>}}<end_function_declaration><end_of_turn>\n"
-        "<start_of_turn>user\nU<end_of_turn>\n<start_of_turn>model\n"
-    )
+def test_functiongemma_is_told_of_functions_once() -> None:
+    told = "You can do function calling with the following functions:"
+    system = {"role": "system", "content": told}
+    prompt = BuiltIn("functiongemma").render([system, *SHORT], tools=[F])
+    assert prompt.count(told) == 1
+    assert f"developer\n{told}<start_function_declaration>declaration:f{{" in prompt
 
 
-@pytest.mark.parametrize("name", RENDERERS)
+@pytest.mark.parametrize(
+    ("asked", "thinks", "begun"),
+    [
+        ("/think", False, "<think>\n"),
+        ("/no_think", True, "<think></think>"),
+        ("</think>", False, "<think></think>"),
+    ],
+)
+def test_nemotron_is_switched_by_what_is_asked(asked: str, thinks: bool, begun: str) -> None:
+    turns = [{"role": "user", "content": f"{asked} Hi"}]
+    prompt = BuiltIn("nemotron-3-nano").render(turns, enable_thinking=thinks)
+    assert prompt.endswith(f"<|im_start|>assistant\n{begun}")
+    assert (asked in prompt) == (asked == "</think>")
+    later = BuiltIn("nemotron-3.5-nano").render(turns, enable_thinking=thinks)
+    assert asked in later
+    assert later.endswith("<think>\n") == thinks
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "text"),
+    [
+        ("qwen3.8", "low", "Reasoning effort is set to low."),
+        ("qwen3.8", "max", "Reasoning effort is set to xhigh."),
+        ("nemotron-3.5-nano", "medium", "U\n\n{reasoning effort: efficient}<|im_end|>"),
+    ],
+)
+def test_a_renderer_says_how_hard_to_think(name: str, level: str, text: str) -> None:
+    prompt = BuiltIn(name).render(SHORT, enable_thinking=True, think_level=level)
+    assert text in prompt
+    assert text not in BuiltIn(name).render(SHORT, enable_thinking=True)
+
+
+def test_results_without_ids_belong_to_calls_in_their_order() -> None:
+    calls: list[Any] = [{"function": {"name": name}} for name in ("first", "second")]
+    turns: list[dict[str, Any]] = [
+        *SHORT,
+        {"role": "assistant", "content": "", "tool_calls": calls},
+        {"role": "tool", "content": "1"},
+        {"role": "tool", "content": "2", "name": "other"},
+    ]
+    prompt = BuiltIn("gemma4").render(turns)
+    assert 'response:first{value:<|"|>1<|"|>}' in prompt
+    assert 'response:other{value:<|"|>2<|"|>}' in prompt
+
+
+@pytest.mark.parametrize("name", [name for name in RENDERERS if name not in THINKERS])
 def test_a_renderer_names_the_tools(name: str) -> None:
     named = {"function": {**F["function"], "name": "quite_peculiar"}}
     assert "quite_peculiar" in BuiltIn(name).render(SHORT, tools=[named])

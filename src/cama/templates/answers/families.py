@@ -249,7 +249,9 @@ _PARSERS = {
     "glm-4.7": "<arg_key><think></think>",
     "cogito": "<｜tool▁calls▁begin｜><think></think>",
     "deepseek3": "<｜tool▁calls▁begin｜><think></think>",
+    "ornith": "<tool_call><function=<parameter=<think></think>",
     "nemotron-3-nano": "<tool_call><function=<parameter=<think></think>",
+    "nemotron-3.5-nano": "<tool_call><function=<parameter=<think></think>",
     "passthrough": "",
 }
 """Ollama's names of parsers, each with what the template of such a model would contain."""

@@ -1,6 +1,5 @@
-"""DeepSeek 3.1, and Cogito, which is made of it."""
+"""DeepSeek 3.1."""
 
-import json
 from collections.abc import Iterator
 
 from cama.templates.renderers.talk import Talk, Turn, as_json, calls_of
@@ -15,26 +14,12 @@ _TOOLS = (
     "Parameters Schema\n- For multiple tool calls, chain them directly without separators or "
     "spaces\n"
 )
-_COGITO = (
-    "You are Cogito, an AI assistant created by Deep Cogito, which is an AI research lab based in "
-    "San Francisco."
-)
-_DEEP = "Enable deep thinking subroutine."
 
 
 def deepseek(talk: Talk) -> str:
     """Thoughts only where they are asked for; those of earlier answers are left out."""
     tools = _TOOLS.format(tools="".join(map(_described, talk.tools))) if talk.tools else ""
-    return "".join([talk.bos, _systems(talk), tools, *_turns(talk, "<think></think>")])
-
-
-def cogito(talk: Talk) -> str:
-    parts = [_DEEP] if talk.thinks else []
-    parts.append(_systems(talk) or _COGITO)
-    if talk.tools:
-        shown = (f"```json\n{json.dumps(t, ensure_ascii=False, indent=4)}\n```" for t in talk.tools)
-        parts.append("You have the following functions available:\n" + "\n".join(shown) + "\n")
-    return "".join([talk.bos, "\n\n".join(parts), *_turns(talk, "")])
+    return "".join([talk.bos, _systems(talk), tools, *_turns(talk)])
 
 
 def _systems(talk: Talk) -> str:
@@ -49,8 +34,7 @@ def _described(tool: Turn) -> str:
     )
 
 
-def _turns(talk: Talk, thoughtless: str) -> Iterator[str]:
-    """``thoughtless`` stands in front of an answer that begins without thoughts."""
+def _turns(talk: Talk) -> Iterator[str]:
     is_asked = is_result = False
     for turn in talk.turns:
         content = turn["content"] or ""
@@ -60,7 +44,7 @@ def _turns(talk: Talk, thoughtless: str) -> Iterator[str]:
                 yield f"<｜User｜>{content}"
             case "assistant":
                 if is_asked:
-                    yield f"<｜Assistant｜>{thoughtless}"
+                    yield "<｜Assistant｜></think>"
                 if calls := "".join(_call(*call) for call in calls_of(turn)):
                     yield f"{content}<｜tool▁calls▁begin｜>{calls}<｜tool▁calls▁end｜>{_END}"
                 else:
@@ -70,7 +54,7 @@ def _turns(talk: Talk, thoughtless: str) -> Iterator[str]:
                 is_asked, is_result = False, True
                 yield f"<｜tool▁output▁begin｜>{content}<｜tool▁output▁end｜>"
     if talk.goes_on and is_asked:
-        yield "<｜Assistant｜>" + ("<think>" if talk.thinks else thoughtless)
+        yield "<｜Assistant｜>" + ("<think>" if talk.thinks else "</think>")
 
 
 def _call(name: str, arguments: object) -> str:

@@ -1,4 +1,4 @@
-"""LFM2 and Olmo 3: ChatML with calls that are written as in Python."""
+"""LFM2: ChatML with calls that are written as in Python."""
 
 from cama.core.answer import ToolCall
 from cama.templates.answers.pythonic_calls import PythonicCalls
@@ -6,14 +6,6 @@ from cama.templates.renderers.qwen import turn
 from cama.templates.renderers.talk import Talk, Turn, as_json, calls_of
 
 _LFM = PythonicCalls(opens=("<|tool_call_start|>",), closes=("<|tool_call_end|>",))
-_OLMO = PythonicCalls(opens=("<function_calls>",), closes=("</function_calls>",), by_line=True)
-_OLMO_TOOLS = (
-    "You are provided with function signatures within <functions></functions> XML tags. You may "
-    "call one or more functions to assist with the user query. Output any function calls within "
-    "<function_calls></function_calls> XML tags. Do not make assumptions about what values to plug "
-    "into functions."
-)
-_NO_TOOLS = "You do not currently have access to any functions."
 
 
 def lfm2(talk: Talk) -> str:
@@ -43,27 +35,11 @@ def _lfm(
         elif one["role"] == "assistant":
             if not keeps_thoughts and i != answers[-1] and "</think>" in content:
                 content = content.split("</think>")[-1].strip()
-            content += _written(_LFM, one)
+            content += _written(one)
         parts.append(turn(one["role"], content))
     return "".join([*parts, "<|im_start|>assistant\n" if talk.goes_on else ""])
 
 
-def _written(form: PythonicCalls, one: Turn) -> str:
+def _written(one: Turn) -> str:
     calls = [ToolCall(name, dict(arguments)) for name, arguments in calls_of(one)]
-    return form.write(calls) if calls else ""
-
-
-def olmo3(talk: Talk, *, system: str, opens: str = "") -> str:
-    """``system`` stands for what nobody said; ``opens`` begins the thoughts of the next answer."""
-    tools = f"<functions>{as_json(talk.tools) if talk.tools else ''}</functions>"
-    told = f"{_OLMO_TOOLS if talk.tools else _NO_TOOLS} {tools}"
-    if talk.has_system:
-        first = talk.system + (f" {told}" if talk.tools else "")
-    else:
-        first = f"{system} {told}"
-    parts = [turn("system", first)]
-    for one in talk.said:
-        content = one["content"] or ""
-        role = "environment" if one["role"] == "tool" else one["role"]
-        parts.append(turn(role, content + _written(_OLMO, one)))
-    return "".join([*parts, f"<|im_start|>assistant\n{opens}" if talk.goes_on else ""])
+    return _LFM.write(calls) if calls else ""

@@ -1,6 +1,7 @@
-"""Qwen's families and those that took over its turns: Qwen 3, Qwen3-Coder, 3.5, Nemotron 3."""
+"""Qwen's families: Qwen 3, Qwen3-Coder, 3.5 and what is made of it."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cama.templates.renderers.talk import (
@@ -46,6 +47,8 @@ _CODER_SYSTEM = (
     "You are Qwen, a helpful AI assistant that can interact with a computer to solve tasks."
 )
 
+_THOUGHTLESS = "<think>\n\n</think>\n\n"
+
 Block = Callable[[str, Mapping[str, Any]], str]
 """What one call looks like, from its name and arguments."""
 
@@ -65,23 +68,26 @@ def hermes(talk: Talk, *, opens: str = "") -> str:
     return "".join([*parts, _opened(talk, opens)])
 
 
-def _opened(talk: Talk, opens: str, closed: str = "<think>\n\n</think>\n\n") -> str:
+def _opened(talk: Talk, opens: str) -> str:
     """The beginning of the next answer."""
     if not talk.goes_on:
         return ""
-    return "<|im_start|>assistant\n" + (closed if talk.thinks is False else opens)
+    return f"<|im_start|>assistant\n{_THOUGHTLESS if talk.thinks is False else opens}"
 
 
 def _hermes_call(name: str, arguments: Mapping[str, Any]) -> str:
     return f'<tool_call>\n{{"name": "{name}", "arguments": {as_json(arguments)}}}\n</tool_call>'
 
 
-def _turns(talk: Talk, block: Block, gap: str = "\n") -> Iterator[str]:
-    """All turns but the system's first; thoughts are shown behind the last question only.
+def _turns(
+    talk: Talk, block: Block, *, gap: str = "\n", empty: bool = False, old: bool = False
+) -> Iterator[str]:
+    """All turns but the system's first; thoughts are shown behind the last question only, unless
+    ``old`` ones are wanted, and where there are none, ``empty`` ones if those are.
 
     ``gap`` stands between the text of an answer and its calls.
     """
-    last = _last_query(talk)
+    last = -1 if old else _last_query(talk)
     for i, one, begins, ends in groups(talk.turns):
         match one["role"]:
             case "system" if i == 0:
@@ -93,7 +99,7 @@ def _turns(talk: Talk, block: Block, gap: str = "\n") -> Iterator[str]:
             case "assistant":
                 thoughts, content = thoughts_of(one)
                 head = ""
-                if i > last and (thoughts or i == len(talk.turns) - 1):
+                if i > last and (thoughts or empty or i == len(talk.turns) - 1):
                     shown = thoughts.strip("\n")
                     head, content = f"<think>\n{shown}\n</think>\n\n", content.lstrip("\n")
                 calls = "\n".join(block(*call) for call in calls_of(one))
@@ -121,7 +127,7 @@ def coder(talk: Talk) -> str:
     parts: list[str] = []
     if talk.has_system or talk.tools:
         system = talk.system if talk.has_system else _CODER_SYSTEM
-        parts.append(turn("system", system + _element_tools(talk, "tool", "value_1", "value_2")))
+        parts.append(turn("system", system + _element_tools(talk)))
     for i, one, begins, ends in groups(talk.said):
         match one["role"]:
             case "tool":
@@ -138,13 +144,11 @@ def coder(talk: Talk) -> str:
     return "".join([*parts, "<|im_start|>assistant\n" if talk.goes_on else ""])
 
 
-def _element_tools(talk: Talk, noun: str, first: str, second: str) -> str:
+def _element_tools(talk: Talk) -> str:
     if not talk.tools:
         return ""
-    shown = "".join(map(_element_tool, talk.tools))
-    head = _CODER.format(noun=f"{noun}s", verb=noun, tools=shown)
-    value, form = (second, _BLOCK) if noun == "tool" else (_LINES, _NESTED)
-    return head + _EXAMPLE.format(value=value, format=form)
+    head = _CODER.format(noun="tools", verb="tool", tools="".join(map(_element_tool, talk.tools)))
+    return head + _EXAMPLE.format(value="value_2", format=_BLOCK)
 
 
 def _element_tool(tool: Turn) -> str:
@@ -160,13 +164,13 @@ def _element_tool(tool: Turn) -> str:
             parts.append(f"\n<type>{schema['type']}</type>")
         if "description" in schema:
             parts.append(f"\n<description>{str(schema['description']).strip()}</description>")
-        parts.append(_rest(schema, "name", "type", "description") + "\n</parameter>")
-    parts.append(_rest(parameters, "type", "properties") + "\n</parameters>")
-    parts.append(_rest(function, "type", "name", "description", "parameters") + "\n</function>")
+        parts.append(rest_of(schema, "name", "type", "description") + "\n</parameter>")
+    parts.append(rest_of(parameters, "type", "properties") + "\n</parameters>")
+    parts.append(rest_of(function, "type", "name", "description", "parameters") + "\n</function>")
     return "".join(parts)
 
 
-def _rest(schema: Mapping[str, Any], *known: str) -> str:
+def rest_of(schema: Mapping[str, Any], *known: str) -> str:
     """The keys of a schema that have no element of their own."""
     others = ((key, value) for key, value in schema.items() if key not in known)
     return "".join(f"\n<{key}>{_shown(value)}</{key}>" for key, value in others)
@@ -185,27 +189,67 @@ def element_call(name: str, arguments: Mapping[str, Any]) -> str:
     return f"<tool_call>\n<function={name}>\n{''.join(shown)}</function>\n</tool_call>"
 
 
-def qwen35(talk: Talk) -> str:
-    """Tools as JSON, calls as elements, thoughts unless they are turned off."""
-    parts: list[str] = []
+def qwen35(talk: Talk, *, keeps_thoughts: bool = False) -> str:
+    """Tools as JSON, calls as elements, thoughts unless they are turned off.
+
+    Ornith ``keeps_thoughts`` of all turns.
+    """
+    return _with_effort(talk, "", keeps_thoughts=keeps_thoughts)
+
+
+def qwen38(talk: Talk) -> str:
+    """As 3.5, with all that the system says at the beginning, and with how hard to think."""
+    said = [str(one["content"]).strip() for one in talk.turns if one["role"] == "system"]
+    rest = [one for one in talk.turns if one["role"] != "system"]
+    text = "\n\n".join(filter(None, said))
+    first = [{"role": "system", "content": text}] if text else []
+    level = talk.level or ("medium" if talk.thinks else "high")
+    effort = "" if talk.thinks is False else _EFFORTS.get(level, _XHIGH)
+    return _with_effort(replace(talk, turns=[*first, *rest]), effort, keeps_thoughts=True)
+
+
+_XHIGH = (
+    "Reasoning effort is set to xhigh. Please think carefully through the task, validate key "
+    "assumptions, consider plausible alternatives, and prioritize correctness, consistency, and "
+    "clarity in the final answer."
+)
+_EFFORTS = {
+    "medium": "",
+    "low": "Reasoning effort is set to low. Keep your thinking brief and focused, moving directly "
+    "to the conclusion without unnecessary elaboration.",
+}
+
+
+def _with_effort(talk: Talk, effort: str, *, keeps_thoughts: bool) -> str:
+    talk = replace(talk, turns=[_stripped(one) for one in talk.turns])
+    system = [effort] if effort else []
     if talk.tools:
         listed = "".join(f"\n{as_json(tool)}" for tool in talk.tools)
-        head = _CODER.format(noun="functions", verb="function", tools=listed).lstrip("\n")
-        text = head + _EXAMPLE.format(value=_LINES, format=_NESTED)
-        system = talk.system.strip()
-        parts.append(turn("system", f"{text}\n\n{system}" if system else text))
-    elif talk.has_system:
-        parts.append(turn("system", talk.system.strip()))
-    parts += _turns(talk, _json_elements, gap="\n\n")
+        system.append(functions_section(listed))
+    if talk.system:
+        system.append(talk.system)
+    parts = [turn("system", "\n\n".join(system))] if system or talk.has_system else []
+    parts += _turns(
+        talk,
+        _json_elements,
+        gap="\n\n",
+        empty=keeps_thoughts or talk.thinks is not False,
+        old=keeps_thoughts,
+    )
     return "".join([*parts, _opened(talk, "<think>\n")])
+
+
+def _stripped(one: Turn) -> Turn:
+    thoughts = one.get("reasoning_content")
+    shown = {} if thoughts is None else {"reasoning_content": thoughts.strip()}
+    return {**one, "content": (one["content"] or "").strip(), **shown}
+
+
+def functions_section(listed: str) -> str:
+    """The functions on offer, as they are ``listed``, and how they are called."""
+    head = _CODER.format(noun="functions", verb="function", tools=listed).lstrip("\n")
+    return head + _EXAMPLE.format(value=_LINES, format=_NESTED)
 
 
 def _json_elements(name: str, arguments: Mapping[str, Any]) -> str:
     return element_call(name, {key: plain(value) for key, value in arguments.items()})
-
-
-def nemotron(talk: Talk) -> str:
-    """As Qwen3-Coder lists tools and calls them, always with a system's turn."""
-    system = talk.system + _element_tools(talk, "function", "value_1", _LINES)
-    parts = [turn("system", system), *_turns(talk, element_call)]
-    return "".join([*parts, _opened(talk, "<think>\n", "<think></think>")])

@@ -6,18 +6,17 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 from cama.core.errors import InvalidRequest
-from cama.templates.renderers import deepseek, gemma, glm, lfm, qwen
+from cama.templates.renderers import cogito, deepseek, gemma, glm, lfm, nemotron, olmo, qwen
 from cama.templates.renderers.talk import Talk, Turn
 
 _OLMO = "You are a helpful function-calling AI assistant."
-_OLMO_THINK = (
-    "You are OLMo, a helpful function-calling AI assistant built by Ai2. Your date cutoff is "
-    "November 2024, and your model weights are available at https://huggingface.co/allenai."
-)
 _OLMO_31 = (
     "You are Olmo, a helpful AI assistant built by Ai2. Your date cutoff is December 2024, and "
     "your model weights are available at https://huggingface.co/allenai."
 )
+
+_ASSISTANT = "You are a helpful AI assistant."
+_NO_THOUGHTS = "<|channel>thought\n<channel|>"
 
 Render = Callable[[Talk], str]
 
@@ -26,17 +25,22 @@ RENDERERS: Final[Mapping[str, tuple[Render, str]]] = {
     "qwen3-vl-instruct": (qwen.hermes, "qwen3-vl-instruct"),
     "qwen3-vl-thinking": (partial(qwen.hermes, opens="<think>\n"), "qwen3-vl-thinking"),
     "qwen3.5": (qwen.qwen35, "qwen3.5"),
-    "nemotron-3-nano": (qwen.nemotron, "nemotron-3-nano"),
-    "cogito": (deepseek.cogito, "cogito"),
+    "qwen3.8": (qwen.qwen38, "qwen3.5"),
+    "ornith": (partial(qwen.qwen35, keeps_thoughts=True), "ornith"),
+    "nemotron-3-nano": (nemotron.nemotron3, "nemotron-3-nano"),
+    "nemotron-3.5-nano": (nemotron.nemotron35, "nemotron-3.5-nano"),
+    "cogito": (cogito.cogito, "cogito"),
     "deepseek3.1": (deepseek.deepseek, "deepseek3"),
-    "olmo3": (partial(lfm.olmo3, system=_OLMO), "olmo3"),
-    "olmo3.1": (partial(lfm.olmo3, system=_OLMO_31), "olmo3"),
-    "olmo3-think": (partial(lfm.olmo3, system=_OLMO_THINK, opens="<think>"), "olmo3-think"),
-    "olmo3-32b-think": (partial(lfm.olmo3, system=_OLMO_THINK, opens="<think>"), "olmo3-think"),
+    "olmo3": (partial(olmo.olmo3, system=_OLMO), "olmo3"),
+    "olmo3.1": (partial(olmo.olmo3, system=_OLMO_31), "olmo3"),
+    "olmo3-think": (partial(olmo.olmo3_think, system=_OLMO_31), "olmo3-think"),
+    "olmo3-32b-think": (partial(olmo.olmo3_think, system=_ASSISTANT), "olmo3-think"),
     "gemma4": (gemma.gemma4, "gemma4"),
+    "gemma4-small": (gemma.gemma4, "gemma4"),
+    "gemma4-large": (partial(gemma.gemma4, thoughtless=_NO_THOUGHTS), "gemma4"),
     "functiongemma": (gemma.function_gemma, "functiongemma"),
     "glm-4.7": (glm.glm47, "glm-4.7"),
-    "glm-ocr": (glm.glm46, "glm-ocr"),
+    "glm-ocr": (glm.glm_ocr, "glm-ocr"),
     "lfm2": (lfm.lfm2, "lfm2"),
     "lfm2-thinking": (lfm.lfm2_thinking, "lfm2-thinking"),
 }
@@ -63,6 +67,7 @@ class BuiltIn:
         tools: Sequence[Turn] | None = None,
         add_generation_prompt: bool = True,
         enable_thinking: bool | None = None,
+        think_level: str = "",
         **extra: Any,
     ) -> str:
         """The prompt for ``messages``. Raises InvalidRequest for tools that have no name."""
@@ -71,6 +76,7 @@ class BuiltIn:
             turns=messages,
             tools=tools or (),
             thinks=enable_thinking,
+            level=think_level,
             goes_on=add_generation_prompt,
             bos=self.bos,
         )

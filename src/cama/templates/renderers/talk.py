@@ -11,11 +11,14 @@ Turn = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Talk:
-    """A conversation. ``thinks`` is None where nobody said so; ``goes_on``: an answer is wanted."""
+    """A conversation. ``thinks`` is None where nobody said so, and ``level``, how much, then empty;
+    ``goes_on``: an answer is wanted.
+    """
 
     turns: Sequence[Turn]
     tools: Sequence[Turn] = ()
     thinks: bool | None = None
+    level: str = ""
     goes_on: bool = True
     bos: str = ""
 
