@@ -77,6 +77,28 @@ async def test_a_model_without_its_projector_is_listed_all_the_same(
     assert "both:latest" in [model["name"] for model in models]
 
 
+async def test_a_model_that_makes_images_does_not_answer(
+    api: httpx.AsyncClient, store: Store
+) -> None:
+    body = {"model": "painter", "from": "chatty", "info": {"capabilities": ["image"]}}
+    assert (await api.post("/api/create", json=body | {"stream": False})).status_code == 200
+    asked = await api.post("/api/generate", json={"model": "painter", "prompt": "A cat"})
+    assert asked.status_code == 400
+    assert asked.json()["error"] == "image generation models are not currently supported"
+
+
+@pytest.mark.parametrize(
+    ("think", "level"), [(None, "medium"), (True, "medium"), ("max", "max"), (False, "")]
+)
+async def test_a_template_is_told_how_hard_to_think(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner, think: Any, level: str
+) -> None:
+    create("muser", f"TEMPLATE {MUSING}({{{{ .ThinkLevel }}}})")
+    body = {"model": "muser", "messages": [USER], "think": think, "stream": False}
+    assert (await api.post("/api/chat", json=body)).status_code == 200
+    assert str(runner.generations[0].prompt).endswith(f"({level})")
+
+
 async def test_gpt_oss_speaks_harmony_whatever_else_its_template_says(
     api: httpx.AsyncClient, store: Store, tmp_path: Path, create: Create
 ) -> None:

@@ -153,6 +153,14 @@ async def test_show_gives_the_facts_of_the_file(api: httpx.AsyncClient) -> None:
     assert answer["template"] == CHAT_TEMPLATE
 
 
+async def test_show_tells_copilot_the_name_that_it_asked_for(api: httpx.AsyncClient) -> None:
+    agent = {"user-agent": "GitHubCopilotChat/0.30"}
+    shown = await api.post("/api/show", json={"model": "chatty"}, headers=agent)
+    assert shown.json()["model_info"]["general.basename"] == "chatty"
+    others = await api.post("/api/show", json={"model": "chatty"})
+    assert "general.basename" not in others.json()["model_info"]
+
+
 async def test_show_gives_arrays_only_when_asked(api: httpx.AsyncClient) -> None:
     assert (await show(api, "chatty"))["model_info"]["tokenizer.tokens"] is None
     verbose = await show(api, "chatty", verbose=True)

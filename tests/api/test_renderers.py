@@ -9,7 +9,7 @@ import pytest
 from cama.api.templates import _log_choice
 from cama.core.generation import Chunk
 from cama.templates.renderers.table import RENDERERS
-from tests.api.conftest import Create
+from tests.api.conftest import Create, lines
 from tests.api.fakes import FakeRunner, finish
 
 USER = {"role": "user", "content": "Hi"}
@@ -70,6 +70,31 @@ async def test_a_parser_reads_calls_that_a_renderer_asked_for(
     assert call in str(runner.generations[1].prompt)
 
 
+async def test_generate_tells_calls_at_the_end_where_the_model_has_a_parser(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner
+) -> None:
+    create("parsed", "RENDERER qwen3-coder\nPARSER qwen3-coder", base="base")
+    create("plain", "TEMPLATE {{ .Tools }}{{ .Prompt }}{{/* <tool_call> */}}", base="base")
+    call = "<tool_call>\n<function=now>\n</function>\n</tool_call>"
+    texts = ("Let me see.", call[:9], call[9:], call)
+    runner.script = [*(Chunk(text=text, n_tokens=1) for text in texts), finish()]
+    body = {"model": "parsed", "prompt": "Hi"}
+    *parts, last = lines(await api.post("/api/generate", json=body))
+    assert [part["response"] for part in parts] == ["Let me see."]
+    assert not any("tool_calls" in part for part in parts)
+    functions = [call["function"] for call in last["tool_calls"]]
+    assert [(one["name"], one["index"]) for one in functions] == [("now", 0), ("now", 1)]
+    whole = (await api.post("/api/generate", json=body | {"stream": False})).json()
+    assert whole["response"] == "Let me see."
+    assert [call["function"] for call in whole["tool_calls"]] == functions
+    plain = (
+        await api.post("/api/generate", json=body | {"model": "plain", "stream": False})
+    ).json()
+    assert (plain["response"], plain.get("tool_calls")) == ("".join(texts), None)
+    raw = (await api.post("/api/generate", json=body | {"raw": True, "stream": False})).json()
+    assert raw["response"] == "".join(texts)
+
+
 async def test_a_parser_alone_gives_its_abilities_to_a_template(
     api: httpx.AsyncClient, create: Create
 ) -> None:
@@ -79,6 +104,16 @@ async def test_a_parser_alone_gives_its_abilities_to_a_template(
     assert await capabilities(api, "plain") == ["completion"]
     assert await capabilities(api, "parsed") == ["completion", "tools", "thinking"]
     assert await capabilities(api, "unknown") == ["completion"]
+
+
+@pytest.mark.parametrize(("name", "is_large"), [("g-e4b", False), ("g-31b", True), ("g", False)])
+async def test_gemma_has_the_renderer_of_its_size(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner, name: str, is_large: bool
+) -> None:
+    create(name, "RENDERER gemma4", base="base")
+    assert (await ask(api, name, think=False)).status_code == 200
+    prompt = str(runner.generations[0].prompt)
+    assert prompt.endswith("<|channel>thought\n<channel|>") == is_large
 
 
 async def test_an_unknown_renderer_is_an_error(api: httpx.AsyncClient, create: Create) -> None:

@@ -17,7 +17,8 @@ from cama.wire.tools import Tool, ToolChoice
 
 _PULL_AGAIN = ". Pull the model again to get the latest version with full thinking support"
 _LEVELS = {"max": "high"}
-"""Levels of thinking that templates do not know, with those that come nearest."""
+"""Levels of thinking that templates in Jinja, and gpt-oss, do not know, with those that come
+nearest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,7 @@ class Answering:
 
     ``tools`` may be called, by the names that the model knows them by; ``real_names`` are those of
     the client where they differ. ``think`` is None where the request leaves it to the model.
+    ``reads_calls``: calls are told from text also where no tool is offered.
     """
 
     format: AnswerFormat
@@ -35,10 +37,14 @@ class Answering:
     choice: ToolChoice = ToolChoice()
     parallel: bool = True
     real_names: Mapping[str, str] = field(default_factory=dict)
+    reads_calls: bool = False
 
     @classmethod
-    def of(cls, body: Common, own: AnswerFormat) -> "Answering":
-        """``own`` is how the model answers; a prompt that is no conversation gets plain text."""
+    def of(cls, body: Common, own: AnswerFormat, *, has_parser: bool) -> "Answering":
+        """``own`` is how the model answers, and ``has_parser`` whether its configuration says so.
+
+        A prompt that is no conversation gets plain text.
+        """
         match body:
             case GenerateRequest() if body.raw or body.suffix:
                 think = None if own.thinks else body.think
@@ -54,7 +60,7 @@ class Answering:
                     parallel=body.parallel_tool_calls,
                 )
                 return answering._renamed() if isinstance(own, HarmonyFormat) else answering
-        return cls(format=own, think=body.think, form=body.format)
+        return cls(format=own, think=body.think, form=body.format, reads_calls=has_parser)
 
     def _renamed(self) -> "Answering":
         """With names that are identifiers, as gpt-oss writes them."""
@@ -68,11 +74,14 @@ class Answering:
 
     def check(self, name: str, model: StoredModel) -> None:
         """Raise Unsupported for what the model, that the client calls ``name``, cannot do."""
-        listed = model.capabilities
-        if self.tools and not self.format.calls_tools and "tools" not in listed:
+        if self.tools and not self.format.calls_tools and "tools" not in model.capabilities:
             raise Unsupported(f"{full_name(model.name)} does not support tools")
-        if self.think and not self.format.thinks and "thinking" not in listed:
+        if self.think and not self.can_think(model):
             raise Unsupported(f'"{name}" does not support thinking{_advice(model)}')
+
+    def can_think(self, model: StoredModel) -> bool:
+        """Whether the model can have thoughts, wanted or not."""
+        return self.format.thinks or "thinking" in model.capabilities
 
     @property
     def thinks(self) -> bool:
@@ -88,7 +97,9 @@ class Answering:
         if self.format.thinks or self.think is not None:
             told |= {"enable_thinking": self.thinks, "thinking": self.thinks}
         if isinstance(self.think, str):
-            told["reasoning_effort"] = _LEVELS.get(self.think, self.think)
+            known = _LEVELS.get(self.think, self.think)
+            told["reasoning_effort"] = known
+            told["think_level"] = known if isinstance(self.format, HarmonyFormat) else self.think
         return told
 
     def spelled(self, message: Message) -> Message:
@@ -141,7 +152,8 @@ class Answering:
     def parser(self, prompt: str) -> AnswerParser:
         """A parser of the answer to ``prompt``."""
         tools = {tool.name: tool.parameters for tool in self.tools}
-        return _Wanted(self, self.format.parser(tools, prompt))
+        parser = self.format.parser(tools, prompt, reads_calls=self.reads_calls or bool(tools))
+        return _Wanted(self, parser)
 
 
 def _advice(model: StoredModel) -> str:

@@ -59,7 +59,8 @@ class Job:
         """Find the model. Raises the errors of names and files."""
         arrived = time.perf_counter()
         store = services.store
-        model, (facts, answers) = await find_known(store, body.model, wording, _known_of)
+        model, known = await find_known(store, body.model, wording, _known_of)
+        facts, answers, has_parser = known
         adapters = await adapters_of(store, body, model)
         return cls(
             services=services,
@@ -68,7 +69,7 @@ class Job:
             adapters=adapters,
             facts=facts,
             dialect=dialect,
-            answering=Answering.of(body, answers),
+            answering=Answering.of(body, answers, has_parser=has_parser),
             arrived=arrived,
         )
 
@@ -78,7 +79,17 @@ class Job:
             raise InvalidRequest(f"top_logprobs must be between 0 and {_MAX_TOP_LOGPROBS}")
         if self.facts.pools:
             raise Unsupported(f'"{self.body.model}" does not support {verb}')
+        if "image" in self.model.capabilities:
+            raise Unsupported("image generation models are not currently supported")
         self.answering.check(self.body.model, self.model)
+
+    @property
+    def can_think(self) -> bool:
+        return self.answering.can_think(self.model)
+
+    def without_thoughts(self) -> "Job":
+        """The same, however the request wants the model to think."""
+        return replace(self, answering=replace(self.answering, think=None))
 
     def require_sight(self, messages: Sequence[Message]) -> None:
         """Raise Unsupported when there are images that nobody here looks at."""
@@ -254,10 +265,11 @@ class Job:
         return isinstance(body, GenerateRequest) and body.raw and body.format is not None
 
 
-def _known_of(model: StoredModel) -> tuple[Facts, AnswerFormat]:
-    """What its file and template say of a model."""
+def _known_of(model: StoredModel) -> tuple[Facts, AnswerFormat, bool]:
+    """What its file and template say of a model, and whether its configuration has a parser."""
     facts = read_facts(model.path)
-    return facts, choose(model, facts).answers
+    choice = choose(model, facts)
+    return facts, choice.answers, choice.has_parser
 
 
 def _logprobs(body: Common) -> int:

@@ -58,7 +58,7 @@ class OllamaTemplate:
         tools: Sequence[Turn] | None = None,
         add_generation_prompt: bool = True,
         enable_thinking: bool | None = None,
-        reasoning_effort: str = "",
+        think_level: str = "",
         **extra: Any,
     ) -> str:
         """The prompt for ``messages``. It ends with a last answer that was begun, when the template
@@ -66,7 +66,7 @@ class OllamaTemplate:
 
         Raises InvalidRequest when the template fails or costs too much.
         """
-        thinking = Thinking.of(enable_thinking, reasoning_effort)
+        thinking = Thinking.of(enable_thinking, think_level)
         return self.execute(messages, tools or (), thinking)
 
     def execute(self, messages: Sequence[Turn], tools: Sequence[Turn], thinking: Thinking) -> str:
@@ -88,11 +88,11 @@ class OllamaTemplate:
         suffix: str,
         *,
         enable_thinking: bool | None = None,
-        reasoning_effort: str = "",
+        think_level: str = "",
         **extra: Any,
     ) -> str:
         """The prompt for what belongs between ``prompt`` and ``suffix``. Raises InvalidRequest."""
-        thinking = Thinking.of(enable_thinking, reasoning_effort)
+        thinking = Thinking.of(enable_thinking, think_level)
         data = {"Prompt": prompt, "Suffix": suffix, _RESPONSE: ""}
         return self._read.template.execute(data | thinking.data(), self._now)
 

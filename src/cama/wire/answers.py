@@ -29,6 +29,11 @@ class Part:
     logprobs: tuple[Logprob, ...] = ()
     choice: int = 0
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether there is neither text nor thoughts nor log-probabilities in it."""
+        return not (self.piece.text or self.piece.thinking or self.logprobs)
+
 
 @dataclass(frozen=True, slots=True)
 class Echo:

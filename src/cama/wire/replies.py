@@ -135,6 +135,23 @@ class Replies(ABC):
 
 
 class GenerateReplies(Replies):
+    """Calls of tools are told at the end, as Ollama tells them."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self._calls: list[ToolCall] = []
+
+    def write(self, event: Event) -> Iterable[Reply]:
+        if isinstance(event, Part):
+            self._calls += event.piece.tool_calls
+            if event.piece.tool_calls and event.is_silent:
+                return
+        yield from super().write(event)
+
+    def final(self, metrics: Metrics, context: list[int] | None = None) -> Reply:
+        calls = [tool_call_to_json(call) for call in self._calls]
+        return super().final(metrics, context) | without_empty({"tool_calls": calls})
+
     def _piece(self, piece: Piece) -> Reply:
         return {"response": piece.text} | without_empty({"thinking": piece.thinking})
 

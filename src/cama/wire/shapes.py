@@ -139,6 +139,7 @@ class GenerateReply(Answer):
     response: str
     thinking: NotRequired[str]
     context: NotRequired[list[int]]
+    tool_calls: NotRequired[list[ToolCall]]
 
 
 class AnswerMessage(TypedDict):

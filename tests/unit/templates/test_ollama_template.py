@@ -75,7 +75,7 @@ def test_numbers_in_arguments_are_those_of_json() -> None:
         ({}, "false  false"),
         ({"enable_thinking": False}, "false  true"),
         ({"enable_thinking": True}, "true medium true"),
-        ({"enable_thinking": True, "reasoning_effort": "high"}, "true high true"),
+        ({"enable_thinking": True, "think_level": "high"}, "true high true"),
     ],
 )
 def test_templates_know_how_much_to_think(variables: dict[str, Any], text: str) -> None:

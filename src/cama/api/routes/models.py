@@ -18,6 +18,9 @@ from cama.store.names import ModelName
 from cama.wire.encode import encode
 from cama.wire.requests import CopyRequest, DeleteRequest, ShowRequest
 
+_COPILOT = "GitHubCopilotChat/"
+"""It calls a model by its basename, and would not find it again by that of the file."""
+
 
 async def tags(request: Request) -> Response:
     store = services(request).store
@@ -43,9 +46,13 @@ async def _model_of(has: Services, loaded: Loaded) -> StoredModel | None:
 async def show(request: Request) -> Response:
     body = await read(request, ShowRequest)
     model = await find(services(request).store, body.model, SHOW)
+    is_copilot = request.headers.get("user-agent", "").startswith(_COPILOT)
 
     def answer() -> bytes:
-        return encode(shown(model, read_facts(model.path), body))
+        reply = shown(model, read_facts(model.path), body)
+        if is_copilot:
+            reply["model_info"]["general.basename"] = body.model
+        return encode(reply)
 
     return JSON(await asyncio.to_thread(answer))
 

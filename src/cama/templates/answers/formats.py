@@ -38,8 +38,9 @@ class AnswerFormat(Protocol):
     @property
     def calls_tools(self) -> bool: ...
 
-    def parser(self, tools: Tools, prompt: str) -> AnswerParser:
-        """A parser of one answer; calls are looked for where there are ``tools``."""
+    def parser(self, tools: Tools, prompt: str, *, reads_calls: bool) -> AnswerParser:
+        """A parser of one answer; what looks like a call of ``tools`` or others is text, unless it
+        ``reads_calls``."""
 
     def written(self, calls: Sequence[ToolCall]) -> str:
         """Calls as the model writes them, where its template cannot; empty where it can."""
@@ -79,8 +80,8 @@ class TaggedFormat:
     def calls_tools(self) -> bool:
         return bool(self.forms)
 
-    def parser(self, tools: Tools, prompt: str) -> AnswerParser:
-        forms = self.forms if tools else ()
+    def parser(self, tools: Tools, prompt: str, *, reads_calls: bool) -> AnswerParser:
+        forms = self.forms if reads_calls else ()
         is_open = self._is_open(prompt)
         return TaggedAnswer(self.tags, forms, tools, noise=self.noise, is_open=is_open)
 
@@ -132,8 +133,8 @@ class HarmonyFormat:
     thinks: bool = True
     calls_tools: bool = True
 
-    def parser(self, tools: Tools, prompt: str) -> AnswerParser:
-        return harmony.HarmonyAnswer(wants_calls=bool(tools))
+    def parser(self, tools: Tools, prompt: str, *, reads_calls: bool) -> AnswerParser:
+        return harmony.HarmonyAnswer(wants_calls=reads_calls)
 
     def written(self, calls: Sequence[ToolCall]) -> str:
         return ""

@@ -42,7 +42,7 @@ Parsed = tuple[str, str, list[tuple[str, dict[str, Any]]]]
 
 def parsed(form: AnswerFormat, *texts: str, prompt: str = "", tools: Tools = TOOLS) -> Parsed:
     """What an answer that comes in ``texts`` is taken to be."""
-    parser = form.parser(tools, prompt)
+    parser = form.parser(tools, prompt, reads_calls=bool(tools))
     pieces = [*map(parser.feed, texts), parser.end()]
     return joined(pieces)
 

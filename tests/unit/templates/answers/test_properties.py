@@ -69,7 +69,7 @@ def test_an_answer_without_calls_and_thoughts_stays_as_it_is(form: AnswerFormat,
 @pytest.mark.parametrize("template", ["<tool_call>", "[TOOL_CALLS] [ARGS]", "<arg_key>"])
 @given(text=st.text(max_size=200))
 def test_text_comes_out_at_once_but_for_what_may_be_a_mark(template: str, text: str) -> None:
-    parser = answer_format(template).parser({"now": {}}, "")
+    parser = answer_format(template).parser({"now": {}}, "", reads_calls=True)
     shown = "".join(parser.feed(character).text for character in text)
     assert text.startswith(shown)
     assert len(text.rstrip()) - len(shown) <= len("[TOOL_CALLS]")
