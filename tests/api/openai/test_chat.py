@@ -319,7 +319,6 @@ async def test_fields_without_effect_are_told(api: httpx.AsyncClient) -> None:
         ({"audio": {"voice": "x"}}, "audio"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"prediction": {"type": "content"}}, "prediction"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"service_tier": "gold"}, "service_tier"),
         ({"stream_options": []}, "stream_options"),

@@ -153,6 +153,7 @@ async def test_items_become_a_prompt(api: httpx.AsyncClient, runner: FakeRunner)
         {"type": "function_call", "call_id": "c2", "name": "sub", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c2", "output": "0"},
         {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "2"}]},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
         {"type": "message", "role": "user", "content": "Thanks"},
     ]
     await api.post(PATH, json=ask(model="caller", input=items))

@@ -104,6 +104,33 @@ async def test_thinking_can_be_switched_off(api: httpx.AsyncClient, runner: Fake
     assert all(str(made.prompt).endswith("<think></think>") for made in runner.generations)
 
 
+@pytest.mark.parametrize(
+    ("fields", "thinks"),
+    [
+        ({"reasoning_effort": "ultra"}, True),
+        ({"reasoning": {"effort": "none"}, "reasoning_effort": "high"}, False),
+        ({"reasoning": {"effort": "high"}, "reasoning_effort": "none"}, True),
+    ],
+)
+async def test_how_hard_to_think_is_told_in_either_field(
+    api: httpx.AsyncClient, runner: FakeRunner, fields: dict[str, Any], thinks: bool
+) -> None:
+    assert (await api.post(CHAT, json=chat(**fields))).status_code == 200
+    assert str(runner.generations[0].prompt).endswith("<think></think>") != thinks
+
+
+async def test_a_namespace_holds_functions(api: httpx.AsyncClient, runner: FakeRunner) -> None:
+    space = {"type": "namespace", "name": "sky", "description": "Above.", "tools": [FLAT]}
+    says(runner, CALL.replace("weather", "sky.weather"))
+    answer = await api.post(RESPONSES, json=response(tools=[space]))
+    (call,) = answer.json()["output"]
+    assert (call["name"], json.loads(call["arguments"])) == ("sky.weather", {"city": "Oslo"})
+    assert '"name": "sky.weather"' in str(runner.generations[0].prompt)
+    assert answer.headers["x-cama-ignored"] == "tools[0].tools[0].strict"
+    nested = await api.post(RESPONSES, json=response(tools=[space | {"tools": [space]}]))
+    assert nested.json()["error"]["param"] == "tools[0].tools[0].type"
+
+
 async def test_a_model_that_cannot_think_is_not_asked_to(api: httpx.AsyncClient) -> None:
     ask = {**chat(model="chatty"), "tools": [], "reasoning_effort": "high"}
     refused = await api.post(CHAT, json=ask)

@@ -50,11 +50,11 @@ def _chat(params: Params) -> ChatRequest:
 
 
 def _think(params: Params) -> Think:
-    """OpenAI's own field, the one in which others put it, and Ollama's."""
-    if params.has("reasoning_effort"):
-        return read_effort(params, "reasoning_effort")
+    """The field in which others put it counts first, as Ollama has it; then OpenAI's, and its."""
     if params.inner("reasoning").has("effort"):
         return read_effort(params.inner("reasoning"), "effort")
+    if params.has("reasoning_effort"):
+        return read_effort(params, "reasoning_effort")
     if isinstance(params.any("think"), bool):
         return params.flag("think")
     return read_effort(params, "think")

@@ -31,7 +31,7 @@ class EmbeddingsRequest:
         """Raises InvalidRequest, with the field that is wrong."""
         params = Params(data)
         EMBEDDING.check(params)
-        form = params.choice("encoding_format", ("float", "base64"), default="float")
+        form = params.choice("encoding_format", ("float", "base64"), default="float", folds=True)
         embed = EmbedRequest(
             **model_fields(params),
             input=read_prompts(params, "input"),

@@ -1,9 +1,9 @@
 """What becomes of each field of OpenAI's requests: honoured, told to be without effect, or refused.
 
 Nothing is dropped silently. A field whose absence changes what a client gets is refused. One that
-only concerns OpenAI's own service (storage, billing, abuse), and one that nobody knows, would break
-usual clients if it were refused: the answer names those in a header (``wire/ignored.py``), and
-those within objects that nobody reads.
+only concerns OpenAI's own service (storage, billing, abuse, its tools) or how fast an answer comes,
+and one that nobody knows, would break usual clients if it were refused: the answer names those in a
+header (``wire/ignored.py``), and those within objects that nobody reads.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,6 @@ CHAT = Table(
         "function_call": ("none", "auto"),
         "functions": ([],),
         "modalities": (["text"],),
-        "prediction": (),
         "web_search_options": (),
     },
 )
@@ -62,9 +61,7 @@ RESPONSE = Table(
     refused={
         **_OTHER_FORMS,
         "background": (False,),
-        "context_management": ([],),
         "conversation": (),
-        "max_tool_calls": (),
         "prompt": (),
     },
 )

@@ -20,6 +20,7 @@ _EFFORTS: dict[str, Think] = {
     "medium": "medium",
     "high": "high",
     "xhigh": "max",
+    "ultra": "max",
     "max": "max",
 }
 

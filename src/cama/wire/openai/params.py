@@ -78,8 +78,10 @@ class Params:
         value = self._number(key, "a number", least, most)
         return None if value is None else float(value)
 
-    def choice(self, key: str, choices: Sequence[str], default: str) -> str:
+    def choice(self, key: str, choices: Sequence[str], default: str, *, folds: bool = False) -> str:
+        """One of ``choices``, written in any case when it ``folds``."""
         value = self.text(key, default)
+        value = value.lower() if folds else value
         if value not in choices:
             listed = ", ".join(map(repr, choices))
             self.refuse(key, f"must be one of {listed}, not {_shown(value)}")

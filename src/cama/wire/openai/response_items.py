@@ -56,6 +56,8 @@ class _Conversation:
                 self._add_output(item)
             case "reasoning":
                 self._thinking += _thoughts(item)
+            case "web_search_call":
+                pass  # what was found is in the message behind it
             case "":
                 item.refuse("type", "is required")
             case other:

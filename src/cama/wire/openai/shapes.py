@@ -13,7 +13,7 @@ MOST_DIMENSIONS = 1 << 20
 Tokens = Annotated[int, Range(1, MOST_TOKENS)]
 TopLogprobs = Annotated[int, Range(0, MOST_TOP_LOGPROBS)]
 Choices = Annotated[int, Range(1, MOST_CHOICES)]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "ultra", "max"]
 Tier = Literal["auto", "default", "flex", "scale", "priority", "fast"]
 Ids = Annotated[list[Annotated[int, Range(0, MOST_TOKENS)]], Size(1)]
 Prompts = str | Annotated[list[str], Size(1)] | Ids | Annotated[list[Ids], Size(1)]
@@ -187,6 +187,15 @@ class FlatTool(TypedDict):
     strict: NotRequired[bool | None]
 
 
+class Namespace(TypedDict):
+    """Functions that are called by this name, a point, and their own."""
+
+    type: Literal["namespace"]
+    name: Annotated[str, Size(1)]
+    description: NotRequired[str]
+    tools: list[FlatTool]
+
+
 class FlatNamedTool(TypedDict):
     type: Literal["function"]
     name: Annotated[str, Size(1)]
@@ -230,7 +239,7 @@ class ResponseItem(TypedDict, total=False):
 class ResponseBody(FormBody, total=False):
     input: str | list[ResponseItem]
     instructions: str
-    tools: list[FlatTool]
+    tools: list[FlatTool | Namespace]
     tool_choice: Literal["auto", "none", "required"] | FlatNamedTool | FlatAllowedTools
     parallel_tool_calls: bool
     text: ResponseText

@@ -16,7 +16,7 @@ def read_tool_fields(params: Params) -> dict[str, Any]:
 
 def read_flat_tool_fields(params: Params) -> dict[str, Any]:
     """The same for a response, in which the function's fields stand beside its type."""
-    tools = tuple(_flat_tool(tool, f"tools[{i}]") for i, tool in enumerate(params.objects("tools")))
+    tools = tuple(_flat_tools(params))
     choice = params.any("tool_choice")
     if isinstance(choice, dict) and choice.get("type") == "function":
         choice = {"type": "function", "function": {"name": choice.get("name")}}
@@ -32,16 +32,39 @@ def loose_tools(params: Params, choice: ToolChoice) -> Iterator[str]:
     if choice.mode == "required":
         return
     for i, tool in enumerate(params.list("tools")):
-        for holder, within in ((tool, ""), (tool.get("function"), ".function")):
-            if isinstance(holder, Mapping) and holder.get("strict") is True:
-                yield params.path(f"tools[{i}]{within}.strict")
+        yield from _strict_fields(tool, params.path(f"tools[{i}]"))
 
 
-def _flat_tool(tool: Params, where: str) -> Tool:
-    if tool.text("type") != "function":
-        tool.refuse("type", "must be 'function': Cama has no tools of its own")
+def _strict_fields(holder: Any, path: str) -> Iterator[str]:
+    if not isinstance(holder, Mapping):
+        return
+    if holder.get("strict") is True:
+        yield f"{path}.strict"
+    yield from _strict_fields(holder.get("function"), f"{path}.function")
+    inner = holder.get("tools")
+    for i, tool in enumerate(inner if isinstance(inner, list) else ()):
+        yield from _strict_fields(tool, f"{path}.tools[{i}]")
+
+
+def _flat_tools(params: Params, namespace: str = "") -> Iterator[Tool]:
+    """The functions under ``tools``, those of a namespace by its name, a point, and their own."""
+    for tool in params.objects("tools"):
+        match tool.text("type"):
+            case "function":
+                yield _flat_tool(tool, namespace)
+            case "namespace" if not namespace:
+                tool.text("description")
+                yield from _flat_tools(tool, f"{tool.needed_text('name')}.")
+            case _:
+                tool.refuse("type", "must be 'function': Cama has no tools of its own")
+
+
+def _flat_tool(tool: Params, namespace: str) -> Tool:
+    where = tool.path("")[:-1]
+    name = namespace + tool.needed_text("name") if namespace else tool.any("name")
+    tool.flag("strict")
     with named(where):
-        return Tool.of(tool.any("name"), tool.any("description"), tool.any("parameters"), where)
+        return Tool.of(name, tool.any("description"), tool.any("parameters"), where)
 
 
 def _fields(params: Params, tools: tuple[Tool, ...], value: Any) -> dict[str, Any]:
