@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +10,8 @@ import pytest
 
 from cama.core.errors import QueueFull, RunnerCrashed
 from cama.core.generation import Chunk
-from tests.api.conftest import Create
+from cama.store.store import Store
+from tests.api.conftest import Create, write
 from tests.api.fakes import FakeRunner, FakeScheduler, finish
 
 ANSWER = "<s>[system]Be kind.[user]Hi[assistant]"
@@ -75,8 +77,7 @@ async def test_tokens_are_counted_and_nothing_is_generated(
         ({"model": None}, 400, "invalid_request_error", "'model' is required"),
         ({"model": "embedder"}, 400, "invalid_request_error", "does not support chat"),
         ({"messages": []}, 400, "invalid_request_error", "at least one message"),
-        ({"banana": 1}, 400, "invalid_request_error", "'banana' is not supported"),
-        ({"container": "x"}, 400, "invalid_request_error", "'container' is not supported"),
+        ({"mcp_servers": [{}]}, 400, "invalid_request_error", "'mcp_servers' is not supported"),
     ],
 )
 async def test_refusals_have_anthropics_shape(
@@ -91,6 +92,70 @@ async def test_refusals_have_anthropics_shape(
     assert response.headers["request-id"] == reply["request_id"] == "mine"
     assert (reply["type"], reply["error"]["type"]) == ("error", kind)
     assert message in reply["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/messages/count_tokens"])
+@pytest.mark.parametrize(
+    ("fields", "ignored"),
+    [
+        ({"banana": 1, "system": [{"type": "text", "text": "S", "x": 1}]}, "system[0].x, banana"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2000}, "thinking"),
+        ({"output_config": {"effort": "high"}}, "output_config.effort"),
+    ],
+)
+async def test_what_a_model_cannot_do_is_told_and_left_out(
+    api: httpx.AsyncClient, path: str, fields: dict[str, Any], ignored: str
+) -> None:
+    body = ask(**fields)
+    if path.endswith("count_tokens"):
+        del body["max_tokens"]
+    response = await api.post(path, json=body)
+    assert (response.status_code, response.headers["x-cama-ignored"]) == (200, ignored)
+
+
+THINKER = (
+    "{% for t in tools or () %}[{{ t.function.name }}]<tool_call>{% endfor %}"
+    "{% for m in messages %}[{{ m.role }}]{{ m.content }}{{ m.reasoning_content }}"
+    "{% for c in m.tool_calls or () %}{{ c.function.name }}{% endfor %}{% endfor %}"
+    "{{ '<think>' if enable_thinking else '</think>' }}"
+)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"system": None},
+        {"system": [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}]},
+        {"thinking": {"type": "disabled"}},
+        {"thinking": {"type": "enabled", "budget_tokens": 1024}, "max_tokens": 2000},
+        {"tools": [{"name": "add", "input_schema": {"type": "object"}}]},
+        {"tools": [{"name": "add", "input_schema": {"type": "object"}}],
+         "tool_choice": {"type": "none"}},
+        {"messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "Hm.", "signature": ""},
+                {"type": "tool_use", "id": "t", "name": "add", "input": {}},
+            ]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "tool_use_id": "t", "content": "7"},
+            ]},
+        ]},
+    ],
+)  # fmt: skip
+async def test_tokens_are_counted_as_a_message_with_all_of_it_has_them(
+    api: httpx.AsyncClient, store: Store, tmp_path: Path, runner: FakeRunner, fields: dict[str, Any]
+) -> None:
+    write(store, tmp_path, "thinker", {"tokenizer.chat_template": THINKER})
+    body = ask(model="thinker", stream=True, **fields)
+    name, first = events(await api.post("/v1/messages", json=body))[0]
+    assert name == "message_start"
+    del body["max_tokens"], body["stream"]
+    counted = (await api.post("/v1/messages/count_tokens", json=body)).json()
+    assert counted["input_tokens"] == first["message"]["usage"]["input_tokens"]
+    prompt = str(runner.generations[0].prompt)
+    assert counted["input_tokens"] == len(prompt.encode()) + 1
 
 
 async def test_images_are_refused(api: httpx.AsyncClient) -> None:

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from cama.api import described
 from cama.wire.anthropic import shapes as anthropic
-from cama.wire.anthropic.request import MessagesRequest, read_count
+from cama.wire.anthropic.request import CountRequest, MessagesRequest
 from cama.wire.notes import NOTES
 from cama.wire.openai import fields
 from cama.wire.openai.chat import ChatCompletionRequest
@@ -103,7 +103,7 @@ class Recording(dict[str, Any]):
         (RankingRequest.read, fields.RERANK.body),
         (ResponseRequest.read, fields.RESPONSE.body),
         (MessagesRequest.read, anthropic.MessagesBody),
-        (read_count, anthropic.CountBody),
+        (CountRequest.read, anthropic.CountBody),
     ],
 )
 def test_no_field_that_is_said_to_be_honoured_is_left_unread(kind: Any, body: Any) -> None:

@@ -1,6 +1,7 @@
 """The official Anthropic client talks to the server and notices nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import anthropic
 import pytest
@@ -107,6 +108,21 @@ def test_client_counts_tokens(client: anthropic.Anthropic) -> None:
         model=MODEL, system="Be kind to everybody.", messages=[ask("Hi there, how are you?")]
     )
     assert 0 < short.input_tokens < long.input_tokens
+
+
+def test_client_counts_what_a_message_takes(client: anthropic.Anthropic, caller: str) -> None:
+    system = [
+        anthropic.types.TextBlockParam(type="text", text=text) for text in ("Be kind.", "Do.")
+    ]
+    tool = anthropic.types.ToolParam(name="weather", input_schema=test_tools.PARAMETERS)
+    for thinking in ({"type": "adaptive"}, {"type": "disabled"}):
+        asked: Any = {
+            "model": caller, "messages": [ask("Weather?")], "system": system, "tools": [tool],
+            "thinking": thinking,
+        }  # fmt: skip
+        counted = client.messages.count_tokens(**asked).input_tokens
+        usage = client.messages.create(**asked, max_tokens=1).usage
+        assert counted == usage.input_tokens + (usage.cache_read_input_tokens or 0)
 
 
 def test_client_gets_an_answer_of_a_schema(client: anthropic.Anthropic) -> None:

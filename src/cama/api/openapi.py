@@ -18,8 +18,8 @@ _ABOUT = """The API of Ollama, and those of OpenAI and of Anthropic, over models
 
 A body is JSON, whatever its `Content-Type` says. A field that is `null` counts as absent. Below
 `/api` keys may be of any case, and unknown ones are ignored, as in Ollama; below `/v1` an unknown
-field of OpenAI's API is named in the header `x-cama-ignored`, and one that would change the answer
-is refused. Anthropic's API refuses what it does not know. Every answer has an `x-request-id`.
+field is named in the header `x-cama-ignored`, and one that would change the answer is refused.
+Every answer has an `x-request-id`.
 
 400 is said of what the request has wrong, 401 of a missing API key, 404 of a model that is not
 there, 408 of a body that comes too slowly, 413 of one that is too large, 500 of what went wrong

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from cama.core.answer import Piece, ToolCall
-from cama.core.errors import CamaError, InvalidRequest, Unsupported
+from cama.core.errors import InvalidRequest, Unsupported
 from cama.core.generation import Constraint, FinishReason
 from cama.wire.answers import End, Event, Metrics, Part
 from cama.wire.anthropic.replies import MessageReplies
-from cama.wire.anthropic.request import MessagesRequest, check_version, read_count
+from cama.wire.anthropic.request import CountRequest, MessagesRequest, check_version
 from cama.wire.framing import Reply
 from cama.wire.requests import Message
 from cama.wire.tools import Tool, ToolChoice
@@ -142,7 +142,8 @@ def test_tools_and_the_choice_among_them(choice: Any, expected: ToolChoice, para
     ("thinking", "effort", "think"),
     [
         (None, None, None),
-        (None, "xhigh", "max"),
+        (None, "xhigh", "high"),
+        (None, "max", "max"),
         ({"type": "disabled"}, "high", False),
         ({"type": "adaptive"}, None, None),
         ({"type": "adaptive"}, "low", "low"),
@@ -179,11 +180,8 @@ def block(**fields: Any) -> dict[str, Any]:
         ({"messages": [{"role": "system", "content": "x"}]}, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 7}]}, "messages[0].content"),
-        ({"messages": [{**HI, "name": "x"}]}, "messages[0].name"),
         (block(type="text"), "messages[0].content[0].text"),
         (block(type="text", text=7), "messages[0].content[0].text"),
-        (block(type="text", text="x", more=1), "messages[0].content[0].more"),
-        (block(type="text", text="x", citations=[{}]), "messages[0].content[0].citations"),
         (block(type="document", source={}), "messages[0].content[0].type"),
         (block(type="tool_use", id="t", name="n"), "messages[0].content[0].type"),
         (block(type="tool_result", tool_use_id="t9"), "messages[0].content[0].tool_use_id"),
@@ -200,7 +198,6 @@ def block(**fields: Any) -> dict[str, Any]:
         ({"tools": [{"type": "web_search_20260101", "name": "web"}]}, "tools[0].type"),
         ({"tools": [{"name": "x"}]}, "tools[0].input_schema"),
         ({"tools": [{**TOOL, "name": ""}]}, "tools[0]"),
-        ({"tools": [{**TOOL, "defer_loading": True}]}, "tools[0].defer_loading"),
         ({"tool_choice": {"type": "any"}}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "x"}}, "tool_choice"),
@@ -212,12 +209,8 @@ def block(**fields: Any) -> dict[str, Any]:
         ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema"),
         ({"metadata": {"user_id": 7}}, "metadata.user_id"),
-        ({"metadata": {"more": "x"}}, "metadata.more"),
         ({"service_tier": "fast"}, "service_tier"),
-        ({"container": "c"}, "container"),
         ({"mcp_servers": [{"name": "x"}]}, "mcp_servers"),
-        ({"context_management": {"edits": [{}]}}, "context_management"),
-        ({"max_output_tokens": 9}, "max_output_tokens"),
         ({"priority": "urgent"}, "priority"),
     ],
 )  # fmt: skip
@@ -229,17 +222,35 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"mcp_servers": []}, {"context_management": {"edits": []}}, {"speed": "standard"}]
+    ("fields", "path"),
+    [
+        ({"mcp_servers": []}, None),
+        ({"context_management": {"edits": [{}]}}, "context_management"),
+        ({"speed": "standard"}, "speed"),
+        ({"container": "c"}, "container"),
+        ({"metadata": {"more": "x"}}, "metadata.more"),
+        ({"messages": [{**HI, "name": "x"}]}, "messages[0].name"),
+        ({"tools": [{**TOOL, "defer_loading": True}]}, "tools[0].defer_loading"),
+        (block(type="text", text="x", more=1), "messages[0].content[0].more"),
+        (block(type="text", text="x", citations=[{}]), "messages[0].content[0].citations"),
+        (block(type="text", text="x", citations=None), None),
+    ],
 )
-def test_what_asks_for_nothing_is_accepted(fields: dict[str, Any]) -> None:
-    assert request(**fields).chat.messages
+def test_what_has_no_effect_is_told(fields: dict[str, Any], path: str | None) -> None:
+    assert request(**fields).ignored == ((path,) if path else ())
+
+
+def test_thoughts_that_nobody_can_read_are_left_out() -> None:
+    sealed = {"type": "redacted_thinking", "data": "xyz"}
+    said = [sealed, {"type": "text", "text": "Hm."}]
+    assert messages(HI, {"role": "assistant", "content": said})[1].content == "Hm."
 
 
 def test_counting_needs_a_conversation_alone() -> None:
-    chat = read_count({"model": "m", "messages": [HI], "system": "S", "tools": [TOOL]})
-    assert [message.role for message in chat.messages] == ["system", "user"]
-    with pytest.raises(CamaError, match="'max_tokens' is not supported"):
-        read_count({"model": "m", "messages": [HI], "max_tokens": 1})
+    body = {"model": "m", "messages": [HI], "system": "S", "tools": [TOOL], "max_tokens": 1}
+    read = CountRequest.read(body)
+    assert [message.role for message in read.chat.messages] == ["system", "user"]
+    assert read.ignored == ("max_tokens",)
 
 
 def test_versions_of_the_api() -> None:

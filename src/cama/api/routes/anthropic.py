@@ -12,17 +12,17 @@ from cama.api.prompts import Prompt
 from cama.api.routes.chat import checked_prompt
 from cama.api.services import services
 from cama.runner.handle import Runner
+from cama.wire.answers import Dialect
 from cama.wire.anthropic.replies import MessageReplies, count_reply
-from cama.wire.anthropic.request import MessagesRequest, check_version, read_count
+from cama.wire.anthropic.request import CountRequest, MessagesRequest, check_version
 from cama.wire.replies import ChatReplies
 
 
 async def messages(request: Request) -> Response:
     check_version(request.headers.get("anthropic-version", ""))
     wanted = await read_object(request, MessagesRequest.read)
-    tell_ignored(request, wanted.ignored)
     dialect = MessageReplies(wanted)
-    job = await Job.start(services(request), wanted.chat, dialect, CHAT)
+    job = await _start(request, wanted, dialect)
     prompt = checked_prompt(job, wanted.chat)
 
     async def counted(runner: Runner) -> Prompt:
@@ -36,6 +36,16 @@ async def messages(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     """The model is loaded, for it alone knows what a token is."""
     check_version(request.headers.get("anthropic-version", ""))
-    chat = await read_object(request, read_count)
-    job = await Job.start(services(request), chat, ChatReplies(chat.model), CHAT)
-    return job.count(checked_prompt(job, chat), count_reply)
+    wanted = await read_object(request, CountRequest.read)
+    job = await _start(request, wanted, ChatReplies(wanted.chat.model))
+    return job.count(checked_prompt(job, wanted.chat), count_reply)
+
+
+async def _start(request: Request, wanted: CountRequest, dialect: Dialect) -> Job:
+    """Clients of this API ask every model to think: one that cannot answers without."""
+    tell_ignored(request, wanted.ignored)
+    job = await Job.start(services(request), wanted.chat, dialect, CHAT)
+    if not wanted.chat.think or job.can_think:
+        return job
+    tell_ignored(request, (*wanted.ignored, wanted.think_field))
+    return job.without_thoughts()

@@ -1,8 +1,8 @@
-"""The fields of Anthropic's requests: what is not honoured is refused, as Anthropic's server does.
+"""The fields of Anthropic's requests that need no doing, and those that cannot be done without.
 
-Four fields are honoured by doing nothing: ``cache_control``, for every prompt is cached anyway;
-``metadata`` and ``service_tier``, which are about Anthropic's own service; and what a value asks
-that is so anyway, such as a ``speed`` of ``standard``.
+``cache_control`` is honoured as it is, for every prompt is cached; ``metadata`` and
+``service_tier`` are about Anthropic's own service. What nobody reads has no effect, and the header
+of the answer names it, as Ollama accepts it too. Refused is what an answer would lack.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,17 @@ from typing import Any
 from cama.core.errors import Unsupported
 from cama.wire.openai.params import Params
 
-_ASK_NOTHING: Mapping[str, tuple[Any, ...]] = {
-    "speed": ("standard",),
-    "context_management": ({}, {"edits": []}),
-    "mcp_servers": ([],),
-}
+_REFUSED: Mapping[str, tuple[Any, ...]] = {"mcp_servers": ([],)}
+"""Fields that are refused, unless they ask for nothing: tools of servers that nobody here calls."""
 
 
-def check_fields(params: Params, body: Any) -> None:
-    """Raise Unsupported for a field that asks for something, and is none of the TypedDict."""
+def check_fields(params: Params) -> None:
+    """Raise Unsupported for a field that is refused."""
+    for name, harmless in _REFUSED.items():
+        if params.has(name) and params.any(name) not in harmless:
+            raise Unsupported(f"'{name}' is not supported by Cama", field=name)
+
+
+def check_caching(params: Params) -> None:
+    """Read the ``cache_control`` of a body or of a block in it."""
     params.mapping("cache_control")
-    for name, value in params.data.items():
-        if value is None or name in body.__annotations__ or value in _ASK_NOTHING.get(name, ()):
-            continue
-        path = params.path(name)
-        raise Unsupported(f"'{path:.100}' is not supported by Cama", field=path)

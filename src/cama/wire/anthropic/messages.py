@@ -5,15 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from cama.core.answer import ToolCall
 from cama.core.errors import Unsupported
-from cama.wire.anthropic.fields import check_fields
-from cama.wire.anthropic.shapes import (
-    ImageBlock,
-    TextBlock,
-    ThinkingBlock,
-    ToolResultBlock,
-    ToolUseBlock,
-    Turn,
-)
+from cama.wire.anthropic.fields import check_caching
 from cama.wire.openai.params import Params
 from cama.wire.requests import Message
 
@@ -37,7 +29,6 @@ def read_messages(params: Params) -> tuple[Message, ...]:
     """
     reading = _Reading()
     for turn in params.objects("messages"):
-        check_fields(turn, Turn)
         role = turn.choice("role", _ROLES, default="")
         reading.add(list(reading.user(turn) if role == "user" else _assistant(turn, reading)))
     if not reading.messages:
@@ -72,7 +63,7 @@ class _Reading:
                     _refuse(block, other)
 
     def _result(self, block: Params) -> Message:
-        check_fields(block, ToolResultBlock)
+        check_caching(block)
         name = block.needed_text("tool_use_id")
         if name not in self.names:
             block.refuse("tool_use_id", "is not the id of a tool_use before it")
@@ -105,9 +96,10 @@ def _assistant(turn: Params, reading: _Reading) -> Iterator[Message]:
             case "text":
                 texts.append(_text(block))
             case "thinking":
-                check_fields(block, ThinkingBlock)
                 block.text("signature")
                 thoughts.append(block.text("thinking"))
+            case "redacted_thinking":
+                continue  # nobody but Anthropic can read it
             case "tool_use":
                 calls.append(_call(block, len(calls)))
                 reading.names[calls[-1].id] = calls[-1].name
@@ -134,9 +126,7 @@ def _blocks(params: Params) -> Iterable[Params]:
 def _text(block: Params) -> str:
     if block.text("type") != "text":
         block.refuse("type", "must be 'text'")
-    check_fields(block, TextBlock)
-    if block.list("citations"):
-        block.refuse("citations", "are not supported")
+    check_caching(block)
     if not isinstance(block.any("text"), str):
         block.refuse("text", "is required")
     return block.text("text")
@@ -144,7 +134,7 @@ def _text(block: Params) -> str:
 
 def _image(block: Params) -> str:
     """The image in base64."""
-    check_fields(block, ImageBlock)
+    check_caching(block)
     source = block.inner("source")
     source.choice("type", ("base64",), default="")
     source.text("media_type")
@@ -152,7 +142,7 @@ def _image(block: Params) -> str:
 
 
 def _call(block: Params, index: int) -> ToolCall:
-    check_fields(block, ToolUseBlock)
+    check_caching(block)
     block.mapping("caller")
     return ToolCall(
         name=block.needed_text("name"),

@@ -6,20 +6,9 @@ from typing import Any, Self
 
 from cama.core.errors import InvalidRequest
 from cama.core.generation import Constraint
-from cama.wire.anthropic import shapes
-from cama.wire.anthropic.fields import check_fields
+from cama.wire.anthropic.fields import check_caching, check_fields
 from cama.wire.anthropic.messages import read_messages, read_system
-from cama.wire.anthropic.shapes import (
-    LEAST_BUDGET,
-    MOST_TOKENS,
-    CountBody,
-    MessagesBody,
-    Metadata,
-    OutputConfig,
-    OutputFormat,
-    Thinking,
-    ToolDefinition,
-)
+from cama.wire.anthropic.shapes import LEAST_BUDGET, MOST_TOKENS
 from cama.wire.forms import read_grammar, schema_form
 from cama.wire.openai.params import Params, named
 from cama.wire.openai.sampling import model_fields
@@ -45,7 +34,7 @@ _EFFORTS: Mapping[str, Think] = {
     "low": "low",
     "medium": "medium",
     "high": "high",
-    "xhigh": "max",
+    "xhigh": "high",
     "max": "max",
 }
 
@@ -61,21 +50,36 @@ def check_version(version: str) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessagesRequest:
-    """``shows_thoughts`` is false when the client wants the thoughts' blocks without their text;
-    ``ignored`` are the fields without effect."""
+class CountRequest:
+    """The conversation whose tokens are to be counted.
+
+    ``ignored`` are the fields without effect; ``think_field`` is the one that says how to think,
+    which has none either where the model cannot.
+    """
 
     chat: ChatRequest
-    max_tokens: int
-    stop_sequences: tuple[str, ...]
-    shows_thoughts: bool
+    think_field: str
     ignored: tuple[str, ...]
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Self:
         """Raises InvalidRequest and Unsupported, with the field that is wrong."""
         params = Params(data)
-        check_fields(params, MessagesBody)
+        return cls(**_conversation(params, {}, MOST_TOKENS))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesRequest(CountRequest):
+    """``shows_thoughts`` is false when the client wants the thoughts' blocks without their text."""
+
+    max_tokens: int
+    stop_sequences: tuple[str, ...]
+    shows_thoughts: bool
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Self:
+        """As :meth:`CountRequest.read`."""
+        params = Params(data)
         _check_service(params)
         max_tokens = params.integer("max_tokens", 1, MOST_TOKENS)
         if max_tokens is None:
@@ -84,21 +88,24 @@ class MessagesRequest:
         options = {"num_predict": max_tokens, **_sampling(params)}
         if stops:
             options["stop"] = list(stops)
-        chat = _chat(params, options, max_tokens)
         return cls(
-            chat=chat,
             max_tokens=max_tokens,
             stop_sequences=stops,
             shows_thoughts=params.inner("thinking").text("display") != "omitted",
-            ignored=(*params.unread(), *loose_tools(params, chat.tool_choice)),
+            **_conversation(params, options, max_tokens),
         )
 
 
-def read_count(data: Mapping[str, Any]) -> ChatRequest:
-    """The conversation whose tokens are to be counted. Raises as :meth:`MessagesRequest.read`."""
-    params = Params(data)
-    check_fields(params, CountBody)
-    return _chat(params, {}, MOST_TOKENS)
+def _conversation(params: Params, options: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+    """The fields of a :class:`CountRequest`. It must be the last that is read of ``params``."""
+    check_fields(params)
+    check_caching(params)
+    chat = _chat(params, options, max_tokens)
+    return {
+        "chat": chat,
+        "think_field": "thinking" if params.has("thinking") else "output_config.effort",
+        "ignored": (*params.unread(), *loose_tools(params, chat.tool_choice)),
+    }
 
 
 def _chat(params: Params, options: Mapping[str, Any], max_tokens: int) -> ChatRequest:
@@ -121,7 +128,6 @@ def _chat(params: Params, options: Mapping[str, Any], max_tokens: int) -> ChatRe
 
 def _check_service(params: Params) -> None:
     """Check what concerns Anthropic's own service and has no effect here."""
-    check_fields(params.inner("metadata"), Metadata)
     params.inner("metadata").text("user_id")
     params.choice("service_tier", _TIERS, default="auto")
 
@@ -151,7 +157,6 @@ def _think(params: Params, max_tokens: int) -> Think:
     models here cannot be given, and no limit: that is ``max_tokens``, which counts thoughts too.
     """
     thinking = params.inner("thinking")
-    check_fields(thinking, Thinking)
     thinking.choice("display", ("summarized", "omitted"), default="summarized")
     config = params.inner("output_config")
     effort = config.choice("effort", tuple(_EFFORTS), default="") if config.has("effort") else ""
@@ -180,11 +185,9 @@ def _form(params: Params) -> Constraint | None:
 
 
 def _format(config: Params) -> Constraint | None:
-    check_fields(config, OutputConfig)
     if not config.has("format"):
         return None
     form = config.inner("format")
-    check_fields(form, OutputFormat)
     form.choice("type", ("json_schema",), default="")
     if not form.has("schema"):
         form.refuse("schema", "is required")
@@ -195,7 +198,6 @@ def _tool_fields(params: Params) -> dict[str, Any]:
     """The fields of ``ChatRequest`` that say which tools a chat offers."""
     tools = tuple(_tool(tool) for tool in params.objects("tools"))
     choice = params.inner("tool_choice")
-    check_fields(choice, shapes.ToolChoice)
     chosen = _choice(choice) if params.has("tool_choice") else ToolChoice()
     with named("tool_choice"):
         check_choice(chosen, tools)
@@ -210,7 +212,7 @@ def _tool(tool: Params) -> Tool:
     kind = tool.text("type", "custom")
     if kind != "custom":
         tool.refuse("type", f"{kind!r:.60} is not supported: Cama has no tools of its own")
-    check_fields(tool, ToolDefinition)
+    check_caching(tool)
     if not tool.has("input_schema"):
         tool.refuse("input_schema", "is required")
     tool.flag("strict")

@@ -24,7 +24,6 @@ class Block(TypedDict, total=False):
 class TextBlock(Block):
     type: Literal["text"]
     text: str
-    citations: NotRequired[list[Any] | None]
 
 
 class ImageSource(TypedDict):
@@ -44,6 +43,10 @@ class ThinkingBlock(TypedDict):
     signature: NotRequired[str]
 
 
+class RedactedBlock(TypedDict):
+    type: Literal["redacted_thinking"]
+
+
 class ToolUseBlock(Block):
     type: Literal["tool_use"]
     id: Annotated[str, Size(1)]
@@ -59,9 +62,12 @@ class ToolResultBlock(Block):
     is_error: NotRequired[bool]
 
 
+Content = TextBlock | ImageBlock | ThinkingBlock | RedactedBlock | ToolUseBlock | ToolResultBlock
+
+
 class Turn(TypedDict):
     role: Literal["user", "assistant"]
-    content: str | list[TextBlock | ImageBlock | ThinkingBlock | ToolUseBlock | ToolResultBlock]
+    content: str | list[Content]
 
 
 class ToolDefinition(Block):
@@ -70,7 +76,6 @@ class ToolDefinition(Block):
     description: NotRequired[str]
     type: NotRequired[Literal["custom"]]
     strict: NotRequired[bool]
-    eager_input_streaming: NotRequired[bool]
 
 
 class ToolChoice(TypedDict):
