@@ -1,19 +1,21 @@
-"""Products by Cama's kernels against ggml, as its weights lie in a file and repacked.
+"""Products and attention by Cama's kernels against ggml, weights as in a file and repacked.
 
     python -m benchmarks.kernels [--types Q4_K,Q6_K] [--rows 1,2,4,8,16,32,128,512]
+    python -m benchmarks.kernels --attention [--cache F16,Q8_0]
 
-The three take turns in one process, over more weights than the caches hold. `ratio` is the better
-of ggml's two times divided by that of the kernels: above 1 they are faster. Where they leave a
-product to ggml it says so.
+All take turns in one process, over more weights than the caches hold. `ratio` is the better of
+ggml's times divided by that of the kernels: above 1 they are faster. Where they leave an operation
+to ggml it says so.
 """
 
 import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
+from benchmarks.attention import Attention, AttentionOperands, AttentionRun
 from benchmarks.engine import options, start_as_runner
 from benchmarks.products import FORMATS, Case, Operands, Processor, Run, repacking_layouts
 from cama.ggml.library import ggml, own_kernels
@@ -39,17 +41,10 @@ def _compare(case: Case, own: Processor, plain: Processor, rounds: int) -> dict[
         run = Run(case, operands, plain, layout)
         if run.is_supported:
             runs["repacked"] = run
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run.compute()
-            if turn:  # the first one warms up
-                times[name].append(time.perf_counter() - started)
+    seconds = _in_turns(runs, rounds)
     takes = ggml().ggml_backend_supports_op(own.addresses[0], runs["kernels"].outputs[0].address)
     for run in runs.values():
         run.close()
-    seconds = {name: statistics.median(found) for name, found in times.items()}
     best = min(found for name, found in seconds.items() if name != "kernels")
     return {
         "type": case.type,
@@ -61,19 +56,90 @@ def _compare(case: Case, own: Processor, plain: Processor, rounds: int) -> dict[
     }
 
 
+# tokens computed, cells, what they see: prompts by chunks, one text, texts in one pool of cells
+ATTENTION = (
+    (512, 512, "past"), (512, 2048, "past"), (512, 8192, "past"), (512, 8192, "window"),
+    (1, 256, "past"), (1, 1024, "past"), (1, 8192, "past"), (4, 8192, "past"),
+    (8, 8192, "turns"), (8, 65536, "own"), (8, 65536, "turns"),
+)  # fmt: skip
+
+
+def measure_attention(
+    caches: list[str], heads: list[int], rounds: int, n_threads: int
+) -> Iterator[dict[str, Any]]:
+    own = Processor(n_threads, has_kernels=True)
+    plain = Processor(n_threads, has_kernels=False)
+    for kind in caches:
+        for n in heads:
+            for n_query, n_cells, sees in ATTENTION:
+                case = Attention(
+                    n_key=n, n_value=n, n_head=32, n_head_kv=8, n_query=n_query, n_cells=n_cells,
+                    sees=sees, keys=kind, values=kind,
+                )  # fmt: skip
+                yield _compare_attention(case, own, plain, rounds)
+
+
+def _compare_attention(
+    case: Attention, own: Processor, plain: Processor, rounds: int
+) -> dict[str, Any]:
+    operands = AttentionOperands(case)
+    runs = {
+        "kernels": AttentionRun(case, operands, own),
+        "ggml": AttentionRun(case, operands, plain),
+    }
+    seconds = _in_turns(runs, rounds)
+    takes = ggml().ggml_backend_supports_op(own.addresses[0], runs["kernels"].output.address)
+    for run in runs.values():
+        run.close()
+    return {
+        "cache": case.keys,
+        "head": case.n_key,
+        "queries": case.n_query,
+        "cells": case.n_cells,
+        "sees": case.sees,
+        "runs_on": own_kernels().name if takes else "ggml",
+        **{f"{name}_ms": round(1e3 * found, 3) for name, found in seconds.items()},
+        "ratio": round(seconds["ggml"] / seconds["kernels"], 3),
+    }
+
+
+class _Timed(Protocol):
+    def compute(self) -> None: ...
+
+
+def _in_turns(runs: Mapping[str, _Timed], rounds: int) -> dict[str, float]:
+    """Median seconds of each."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(rounds + 1):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            run.compute()
+            if turn:  # the first one warms up
+                times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--types", default=",".join(FORMATS))
     parser.add_argument("--rows", default="1,2,4,8,16,32,128,512")
+    parser.add_argument("--attention", action="store_true")
+    parser.add_argument("--cache", default="F16")
+    parser.add_argument("--heads", default="64,128")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     start_as_runner("benchmarks.kernels", options())
     if not own_kernels().name:
         parser.error(f"no kernels: {own_kernels().reason}")
-    rows = [int(n) for n in arguments.rows.split(",")]
-    types = arguments.types.split(",")
-    for row in measure(types, rows, arguments.rounds, arguments.threads):
+    rounds, n_threads = arguments.rounds, arguments.threads
+    if arguments.attention:
+        heads = [int(n) for n in arguments.heads.split(",")]
+        found = measure_attention(arguments.cache.split(","), heads, rounds, n_threads)
+    else:
+        rows = [int(n) for n in arguments.rows.split(",")]
+        found = measure(arguments.types.split(","), rows, rounds, n_threads)
+    for row in found:
         print(json.dumps(row), flush=True)
 
 

@@ -1,17 +1,17 @@
-// A ggml backend of type ACCEL: it takes products with quantized weights, and leaves the rest.
+// A ggml backend of type ACCEL: it takes products with quantized weights and attention, and leaves
+// the rest.
 //
 // ggml_backend_load() loads this library. What it needs of ggml it asks the library that is already
 // in the process, so it is linked with none.
 #include <dlfcn.h>
 
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
+#include <type_traits>
 #include <vector>
 
+#include "attention.h"
 #include "gemm.h"
 #include "ggml_abi.h"
 
@@ -20,12 +20,12 @@
 namespace {
 
 using namespace ggml;
+using cama::AttentionKernel;
 using cama::Column;
 using cama::Group;
 using cama::Kernel;
 
 constexpr const char* kName = "Cama";
-constexpr size_t kAlignment = 64;
 
 // ---- what is asked of ggml -------------------------------------------------------------------
 
@@ -33,7 +33,8 @@ struct Host {
     int (*n_nodes)(Graph*);
     Tensor* (*node)(Graph*, int);
     bool (*is_host)(BufferType*);
-    Buffer* (*buffer_init)(BufferType*, BufferInterface, void* context, size_t size);
+    BufferType* (*cpu_buffer_type)();
+    Buffer* (*cpu_buffer_from_ptr)(void* pointer, size_t size);
     const char* (*op_name)(int);
     size_t (*type_size)(int);
     size_t (*tensor_overhead)();
@@ -50,12 +51,14 @@ bool bind(Host& host) {
     find(host.n_nodes, "ggml_graph_n_nodes");
     find(host.node, "ggml_graph_node");
     find(host.is_host, "ggml_backend_buft_is_host");
-    find(host.buffer_init, "ggml_backend_buffer_init");
+    find(host.cpu_buffer_type, "ggml_backend_cpu_buffer_type");
+    find(host.cpu_buffer_from_ptr, "ggml_backend_cpu_buffer_from_ptr");
     find(host.op_name, "ggml_op_name");
     find(host.type_size, "ggml_type_size");
     find(host.tensor_overhead, "ggml_tensor_overhead");
     return all && std::strcmp(host.op_name(OP_MUL_MAT), "MUL_MAT") == 0 &&
            std::strcmp(host.op_name(OP_MUL_MAT_ID), "MUL_MAT_ID") == 0 &&
+           std::strcmp(host.op_name(OP_FLASH_ATTN_EXT), "FLASH_ATTN_EXT") == 0 &&
            host.tensor_overhead() == kTensorBytes + 32;
 }
 
@@ -67,6 +70,7 @@ struct Choice {
     const char* name;  // empty where nothing fits this processor
     const char* reason;
     const Kernel* kernels;
+    const AttentionKernel* attention;
 };
 
 // CAMA_KERNELS may name a lesser set than the processor has, or "off".
@@ -86,10 +90,10 @@ Choice choose() {
                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                             __builtin_cpu_supports("avx512vnni");
 #endif
-    if (allows("avx512") && has_avx512) return {"avx512", "", cama::kernels_avx512()};
-    if (allows("avx2") && has_avx2) return {"avx2", "", cama::kernels_avx2()};
-    if (!std::strcmp(wanted, "off")) return {"", "CAMA_KERNELS is off", nullptr};
-    return {"", "the processor has none of the instructions that they need", nullptr};
+    if (allows("avx512") && has_avx512) return {"avx512", "", cama::kernels_avx512(), &cama::attention_avx512()};
+    if (allows("avx2") && has_avx2) return {"avx2", "", cama::kernels_avx2(), &cama::attention_avx2()};
+    if (!std::strcmp(wanted, "off")) return {"", "CAMA_KERNELS is off", nullptr, nullptr};
+    return {"", "the processor has none of the instructions that they need", nullptr, nullptr};
 }
 
 const Choice& choice() {
@@ -103,48 +107,6 @@ const Kernel* kernel_of(int type) {
     return nullptr;
 }
 
-// ---- buffers: ordinary memory, by a name that comes before ggml's repacking -------------------
-
-const char* buffer_type_name(BufferType*) { return kName; }
-size_t buffer_alignment(BufferType*) { return kAlignment; }
-bool buffer_is_host(BufferType*) { return true; }
-
-void free_own(Buffer* buffer) { std::free(buffer->context); }
-void* base_of(Buffer* buffer) { return buffer->context; }
-
-void set_all(Buffer*, Tensor* t, uint8_t value, size_t offset, size_t size) {
-    std::memset(static_cast<char*>(t->data) + offset, value, size);
-}
-void set(Buffer*, Tensor* t, const void* data, size_t offset, size_t size) {
-    std::memcpy(static_cast<char*>(t->data) + offset, data, size);
-}
-void get(Buffer*, const Tensor* t, void* data, size_t offset, size_t size) {
-    std::memcpy(data, static_cast<const char*>(t->data) + offset, size);
-}
-void clear(Buffer* buffer, uint8_t value) { std::memset(buffer->context, value, buffer->size); }
-
-BufferInterface buffer_interface(bool is_own) {
-    BufferInterface i{};
-    i.free_buffer = is_own ? free_own : nullptr;
-    i.get_base = base_of;
-    i.memset_tensor = set_all;
-    i.set_tensor = set;
-    i.get_tensor = get;
-    i.clear = clear;
-    return i;
-}
-
-Buffer* allocate(BufferType* type, size_t size) {
-    const size_t rounded = (size + kAlignment - 1) / kAlignment * kAlignment;
-    void* memory = std::aligned_alloc(kAlignment, rounded ? rounded : kAlignment);
-    return memory ? host.buffer_init(type, buffer_interface(true), memory, size) : nullptr;
-}
-
-extern Device device;
-
-BufferType buffer_type{
-    {buffer_type_name, allocate, buffer_alignment, nullptr, nullptr, buffer_is_host}, &device, nullptr};
-
 // ---- the backend -----------------------------------------------------------------------------
 
 struct Stream {
@@ -153,6 +115,7 @@ struct Stream {
     std::vector<Column> columns;
     std::vector<Group> groups;
     std::vector<int> counts;
+    cama::AttentionMemory attention;
 };
 
 const float* x_row(const Tensor* t, int64_t i1, int64_t i2, int64_t i3) {
@@ -208,8 +171,7 @@ bool gather_by_id(Stream& stream, Tensor* dst) {
     return true;
 }
 
-int compute_node(Stream& stream, Tensor* dst) {
-    if (dst->op != OP_MUL_MAT && dst->op != OP_MUL_MAT_ID) return STATUS_SUCCESS;  // a view
+int multiply(Stream& stream, Tensor* dst) {
     const Tensor* w = dst->src[0];
     const Kernel* kernel = kernel_of(w->type);
     if (!kernel) return STATUS_FAILED;
@@ -221,6 +183,54 @@ int compute_node(Stream& stream, Tensor* dst) {
         return STATUS_FAILED;
     const cama::Product product{kernel, w->ne[0], w->ne[1], w->nb[1], stream.columns, stream.groups};
     return cama::compute(product, stream.n_threads, stream.workspace) ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
+}
+
+// Columns that meet one matrix: with experts, when all are asked alike.
+int64_t n_columns(const Tensor* op) {
+    const Tensor* x = op->src[1];
+    if (op->op == OP_MUL_MAT) return x->ne[1] * (x->ne[2] / op->src[0]->ne[2]) * (x->ne[3] / op->src[0]->ne[3]);
+    return op->src[2]->ne[0] * op->src[2]->ne[1] / op->src[0]->ne[2];
+}
+
+bool multiplies(const Tensor* op) {
+    const Tensor *w = op->src[0], *x = op->src[1];
+    const Kernel* kernel = kernel_of(w->type);
+    if (!kernel || w->ne[0] % kernel->block || w->nb[0] != host.type_size(w->type)) return false;
+    if (x->type != F32 || x->nb[0] != sizeof(float) || op->type != F32) return false;
+    return n_columns(op) >= kernel->min_columns;
+}
+
+int attend(Stream& stream, Tensor* dst) {
+    const bool done = cama::attend(*choice().attention, dst, stream.n_threads, stream.attention);
+    return done ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
+}
+
+bool attends(const Tensor* op) {
+    const auto is_packed = [](const Tensor* t) { return t->nb[0] == host.type_size(t->type); };
+    return is_packed(op->src[1]) && is_packed(op->src[2]) && cama::attends(*choice().attention, op);
+}
+
+struct Operation {
+    int op;
+    bool (*is_supported)(const Tensor*);
+    int (*compute)(Stream&, Tensor*);
+};
+
+constexpr Operation kOperations[] = {
+    {OP_MUL_MAT, multiplies, multiply},
+    {OP_MUL_MAT_ID, multiplies, multiply},
+    {OP_FLASH_ATTN_EXT, attends, attend},
+};
+
+const Operation* operation_of(const Tensor* op) {
+    for (const Operation& operation : kOperations)
+        if (operation.op == op->op) return &operation;
+    return nullptr;
+}
+
+int compute_node(Stream& stream, Tensor* dst) {
+    const Operation* operation = operation_of(dst);
+    return operation ? operation->compute(stream, dst) : STATUS_SUCCESS;  // else it is a view
 }
 
 int compute_graph(Backend* backend, Graph* graph) {
@@ -261,27 +271,17 @@ Backend* init_backend(Device* d, const char*) {
     return new Backend{&guid, i, d, new Stream};
 }
 
-BufferType* device_buffer_type(Device*) { return &buffer_type; }
+// That of the CPU: ggml's scheduler then moves every operation that is supported here from the CPU.
+BufferType* device_buffer_type(Device*) { return host.cpu_buffer_type(); }
 
 Buffer* from_pointer(Device*, void* pointer, size_t size, size_t) {
-    return host.buffer_init(&buffer_type, buffer_interface(false), pointer, size);
-}
-
-// Columns that meet one matrix: with experts, when all are asked alike.
-int64_t n_columns(const Tensor* op) {
-    const Tensor* x = op->src[1];
-    if (op->op == OP_MUL_MAT) return x->ne[1] * (x->ne[2] / op->src[0]->ne[2]) * (x->ne[3] / op->src[0]->ne[3]);
-    return op->src[2]->ne[0] * op->src[2]->ne[1] / op->src[0]->ne[2];
+    return host.cpu_buffer_from_ptr(pointer, size);
 }
 
 bool supports_op(Device*, const Tensor* op) {
     if (op->op == OP_NONE) return true;
-    if (op->op != OP_MUL_MAT && op->op != OP_MUL_MAT_ID) return false;
-    const Tensor *w = op->src[0], *x = op->src[1];
-    const Kernel* kernel = kernel_of(w->type);
-    if (!kernel || w->ne[0] % kernel->block || w->nb[0] != host.type_size(w->type)) return false;
-    if (x->type != F32 || x->nb[0] != sizeof(float) || op->type != F32) return false;
-    return n_columns(op) >= kernel->min_columns;
+    const Operation* operation = operation_of(op);
+    return operation && operation->is_supported(op);
 }
 
 bool supports_buft(Device*, BufferType* type) { return host.is_host(type); }

@@ -15,11 +15,11 @@ constexpr size_t kTensorBytes = 336;
 
 enum Type : int {
     F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
-    Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23, I32 = 26,
+    Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23, I32 = 26, BF16 = 30,
     MXFP4 = 39,
 };
 
-enum Op : int { OP_NONE = 0, OP_MUL_MAT = 29, OP_MUL_MAT_ID = 30 };
+enum Op : int { OP_NONE = 0, OP_MUL_MAT = 29, OP_MUL_MAT_ID = 30, OP_FLASH_ATTN_EXT = 74 };
 
 enum Status : int { STATUS_ALLOC_FAILED = -2, STATUS_FAILED = -1, STATUS_SUCCESS = 0 };
 
@@ -49,43 +49,6 @@ struct Tensor {
     char padding[8];
 };
 static_assert(sizeof(Tensor) == kTensorBytes, "the tensor's layout is not that of the pinned ggml");
-
-struct BufferTypeInterface {
-    const char* (*get_name)(BufferType*);
-    Buffer* (*alloc_buffer)(BufferType*, size_t size);
-    size_t (*get_alignment)(BufferType*);
-    size_t (*get_max_size)(BufferType*);
-    size_t (*get_alloc_size)(BufferType*, const Tensor*);
-    bool (*is_host)(BufferType*);
-};
-
-struct BufferType {
-    BufferTypeInterface iface;
-    Device* device;
-    void* context;
-};
-
-struct BufferInterface {
-    void (*free_buffer)(Buffer*);
-    void* (*get_base)(Buffer*);
-    int (*init_tensor)(Buffer*, Tensor*);
-    void (*memset_tensor)(Buffer*, Tensor*, uint8_t value, size_t offset, size_t size);
-    void (*set_tensor)(Buffer*, Tensor*, const void* data, size_t offset, size_t size);
-    void (*get_tensor)(Buffer*, const Tensor*, void* data, size_t offset, size_t size);
-    void (*set_tensor_2d)(Buffer*, Tensor*, const void*, size_t, size_t, size_t, size_t, size_t);
-    void (*get_tensor_2d)(Buffer*, const Tensor*, void*, size_t, size_t, size_t, size_t, size_t);
-    bool (*cpy_tensor)(Buffer*, const Tensor* src, Tensor* dst);
-    void (*clear)(Buffer*, uint8_t value);
-    void (*reset)(Buffer*);
-};
-
-struct Buffer {
-    BufferInterface iface;
-    BufferType* buft;
-    void* context;
-    size_t size;
-    int usage;
-};
 
 struct BackendInterface {
     const char* (*get_name)(Backend*);

@@ -19,6 +19,7 @@ from cama.ggml._abi import (
 from cama.ggml._llama_abi import (
     LLAMA_FLASH_ATTN_TYPE_AUTO,
     LLAMA_FLASH_ATTN_TYPE_DISABLED,
+    LLAMA_FLASH_ATTN_TYPE_ENABLED,
     LLAMA_LOAD_MODE_MMAP,
     LLAMA_LOAD_MODE_NONE,
     LLAMA_POOLING_TYPE_NONE,
@@ -81,11 +82,7 @@ def context_params(
     """What contexts of every kind have in common; their sizes are still libllama's defaults."""
     params = llama().llama_context_default_params()
     params.n_threads = params.n_threads_batch = n_threads
-    # libllama's flash attention would round a float32 cache to float16
-    wants_exact = load.cache_type == "f32"
-    params.flash_attn_type = (
-        LLAMA_FLASH_ATTN_TYPE_DISABLED if wants_exact else LLAMA_FLASH_ATTN_TYPE_AUTO
-    )
+    params.flash_attn_type = _flash_attention(load)
     params.type_k = params.type_v = CACHE_TYPES[load.cache_type]
     params.kv_unified = True
     # Layers with a sliding window keep every cell: a prefix stays usable at any length.
@@ -94,6 +91,14 @@ def context_params(
     if abort is not None:
         params.abort_callback, params.abort_callback_data = abort.callback, abort.data
     return params
+
+
+def _flash_attention(load: LoadOptions) -> int:
+    if load.cache_type == "f32":  # it would be rounded to float16
+        return LLAMA_FLASH_ATTN_TYPE_DISABLED
+    # "auto" goes without where another device than the layer's computes it, as Cama's kernels do
+    is_on_cpu = device_names(load) == ("CPU",)
+    return LLAMA_FLASH_ATTN_TYPE_ENABLED if is_on_cpu else LLAMA_FLASH_ATTN_TYPE_AUTO
 
 
 def check_generates(model: int) -> None:
