@@ -113,7 +113,8 @@ class AttentionOperands:
         greatest = scores.max(axis=3, keepdims=True)
         weights = np.exp(scores - np.where(np.isfinite(greatest), greatest, 0))
         weights /= np.maximum(weights.sum(axis=3, keepdims=True), 1e-300)
-        return np.einsum("shqc,schv->sqhv", weights[..., : case.n_cells], v)
+        result: NDArray[np.float64] = np.einsum("shqc,schv->sqhv", weights[..., : case.n_cells], v)
+        return result
 
 
 def _cached(
