@@ -48,7 +48,14 @@ BLOCKS = [
 ]
 ANTHROPIC = {
     "model": "chatty", "system": [{"type": "text", "text": "S"}],
-    "messages": [{"role": "user", "content": "Hi"}, {"role": "user", "content": BLOCKS[:1]}],
+    "messages": [
+        {"role": "user", "content": BLOCKS[:1]},
+        {"role": "assistant", "content": [
+            {"type": "thinking", "thinking": "Hm.", "signature": "x"},
+            {"type": "tool_use", "id": "1", "name": "f", "input": {}},
+        ]},
+        {"role": "user", "content": BLOCKS[1:]},
+    ],
     "tools": [{"name": "f", "description": "d", "input_schema": {"type": "object"}}],
     "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
     "thinking": {"type": "disabled"}, "output_config": {"effort": "low"},
@@ -100,8 +107,15 @@ BODIES: dict[str, dict[str, Any]] = {
         "model": "chatty", "input": ["a"], "dimensions": 1, "encoding_format": "base64",
     },
     "/v1/responses": OPENAI | {
-        "input": [{"role": "user", "content": [{"type": "input_text", "text": "Hi"}]}],
-        "instructions": "S", "tools": [{"type": "function", **FUNCTION}], "tool_choice": "auto",
+        "input": [
+            {"role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+            {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "1", "output": "x"},
+        ],
+        "instructions": "S", "tool_choice": "auto", "tools": [
+            {"type": "function", **FUNCTION},
+            {"type": "namespace", "name": "n", "tools": [{"type": "function", **FUNCTION}]},
+        ],
         "max_output_tokens": 9, "text": {"format": {"type": "text"}}, "store": True,
         "reasoning": {"effort": "none"}, "previous_response_id": "x", "metadata": {"a": "b"},
     },

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 from cama.templates.answers.base import CallFormat
@@ -105,6 +105,8 @@ _GLM = XmlCalls(
     ends="</arg_value>",
     is_open_ended=True,
 )
+_GLM_TIGHT = replace(_GLM, written=("{name}", "<arg_key>{key}</arg_key><arg_value>", ""), behind="")
+"""Without lines, as GLM writes it since 4.7."""
 
 _DEEPSEEK = NamedCalls(
     opens=("<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"),
@@ -178,6 +180,7 @@ _FAMILIES = (
     _Family(("<seed:tool_call>",), [_function_elements("seed:tool_call", "")]),
     _Family(("<function=", "<parameter="), [_function_elements("tool_call", "\n")]),
     _Family(("<function=",), [_FUNCTION_TAG]),
+    _Family(("</arg_key><arg_value>",), [_GLM_TIGHT]),
     _Family(("<arg_key>",), [_GLM]),
     _Family(("<|tools_prefix|>",), [_APERTUS]),
     _Family(("<|START_ACTION|>",), [_COMMAND_R7B], ("<|START_RESPONSE|>", "<|END_RESPONSE|>")),
@@ -245,9 +248,9 @@ _PARSERS = {
     "gemma4-no-thinking": "<|tool_call>call:",
     "lfm2": "<|tool_call_start|>",
     "lfm2-thinking": "<|tool_call_start|><think></think>",
-    "glm-ocr": "<arg_key>",
-    "glm-4.7": "<arg_key><think></think>",
-    "cogito": "<｜tool▁calls▁begin｜><think></think>",
+    "glm-ocr": "</arg_key><arg_value>",
+    "glm-4.7": "</arg_key><arg_value><think></think>",
+    "cogito": "<｜tool▁calls▁begin｜>```json<think></think>",
     "deepseek3": "<｜tool▁calls▁begin｜><think></think>",
     "ornith": "<tool_call><function=<parameter=<think></think>",
     "nemotron-3-nano": "<tool_call><function=<parameter=<think></think>",

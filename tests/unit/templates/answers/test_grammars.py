@@ -22,6 +22,7 @@ TEMPLATES = [
     "<seed:tool_call> <seed:think></seed:think>",
     "<function=",
     "<arg_key> <think></think>",
+    "</arg_key><arg_value>",
     "<minimax:tool_call>",
     "｜DSML｜ <think></think>",
     "<｜tool▁calls▁begin｜>",

@@ -34,11 +34,20 @@ GLM = (
     "<arg_key>deep</arg_key>\n<arg_value>false</arg_value>\n"
     '<arg_key>tags</arg_key>\n<arg_value>["ä", "ö"]</arg_value>\n</tool_call>'
 )
+GLM_TIGHT = GLM.replace("get_weather\n", "get_weather").replace("search_notes\n", "search_notes")
+GLM_TIGHT = GLM_TIGHT.replace(">\n<", "><")
 DEEPSEEK = (
     "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>get_weather<｜tool▁sep｜>"
     '{"city": "Zürich 🐪", "days": 3}<｜tool▁call▁end｜>'
     "<｜tool▁call▁begin｜>search_notes<｜tool▁sep｜>"
     '{"query": "a \\"b\\"", "deep": false, "tags": ["ä", "ö"]}<｜tool▁call▁end｜>'
+    "<｜tool▁calls▁end｜>"
+)
+R1 = (
+    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n"
+    '```json\n{"city": "Zürich 🐪", "days": 3}\n```<｜tool▁call▁end｜>\n'
+    "<｜tool▁call▁begin｜>function<｜tool▁sep｜>search_notes\n```json\n"
+    '{"query": "a \\"b\\"", "deep": false, "tags": ["ä", "ö"]}\n```<｜tool▁call▁end｜>'
     "<｜tool▁calls▁end｜>"
 )
 MINISTRAL = (
@@ -99,9 +108,11 @@ CASES = {
     "qwen3.5": Case(ELEMENTS, THINK),
     "nemotron-3-nano": Case(ELEMENTS, THINK),
     "glm-ocr": Case(GLM),
-    "glm-4.7": Case(GLM, THINK),
-    "cogito": Case(DEEPSEEK, THINK),
+    "glm-4.7": Case(GLM_TIGHT, THINK),
+    "cogito": Case(R1, THINK),
     "deepseek3": Case(DEEPSEEK, THINK),
+    "ornith": Case(ELEMENTS, THINK),
+    "nemotron-3.5-nano": Case(ELEMENTS, THINK),
     "ministral": Case(MINISTRAL, ("[THINK]", "[/THINK]")),
     "olmo3": Case(OLMO),
     "lfm2": Case(LFM),
@@ -201,13 +212,6 @@ JSON = [
 ]
 PARAMETERS, ARGUMENTS = ([text.format(key) for text in JSON] for key in ("parameters", "arguments"))
 COMMANDS = [text.replace('"name"', '"tool_name"') for text in PARAMETERS]
-R1 = (
-    "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get_weather\n"
-    '```json\n{"city": "Zürich 🐪", "days": 3}\n```<｜tool▁call▁end｜>\n'
-    "<｜tool▁call▁begin｜>function<｜tool▁sep｜>search_notes\n```json\n"
-    '{"query": "a \\"b\\"", "deep": false, "tags": ["ä", "ö"]}\n```<｜tool▁call▁end｜>'
-    "<｜tool▁calls▁end｜>"
-)
 WITHOUT_NAMES = {
     "<|start_header_id|> tools": "; ".join(PARAMETERS),
     "<|start_header_id|> tools <|python_tag|>": f"<|python_tag|>{'; '.join(PARAMETERS)}",
