@@ -1,16 +1,20 @@
 """Which of a renderer, a Go template and a Jinja template makes a model's prompts."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from cama.api.app import create_app
 from cama.api.templates import _log_choice
 from cama.core.generation import Chunk
+from cama.core.settings import Settings
+from cama.store.store import Store
 from cama.templates.renderers.table import RENDERERS
-from tests.api.conftest import Create, lines
-from tests.api.fakes import FakeRunner, finish
+from tests.api.conftest import Create, lines, write
+from tests.api.fakes import FakeRunner, FakeScheduler, finish
 
 USER = {"role": "user", "content": "Hi"}
 TOOL = {"type": "function", "function": {"name": "now", "description": "The time"}}
@@ -114,6 +118,32 @@ async def test_gemma_has_the_renderer_of_its_size(
     assert (await ask(api, name, think=False)).status_code == 200
     prompt = str(runner.generations[0].prompt)
     assert prompt.endswith("<|channel>thought\n<channel|>") == is_large
+
+
+GO, OWN = "go: Hi", "<s>[user]Hi[assistant]"
+DOES_MORE = OWN.replace("<s>", "") + "<tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("base", "go_first", "prompt"),
+    [
+        ("chatty", None, GO), ("chatty", True, GO), ("chatty", False, OWN),
+        ("calls", None, DOES_MORE), ("calls", True, GO), ("calls", False, DOES_MORE),
+    ],
+)  # fmt: skip
+async def test_a_setting_decides_between_two_templates(
+    store: Store, create: Create, scheduler: FakeScheduler, runner: FakeRunner, tmp_path: Path,
+    base: str, go_first: bool | None, prompt: str,
+) -> None:  # fmt: skip
+    own = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]<tool_call>"
+    write(store, tmp_path, "calls", {"tokenizer.chat_template": own})
+    create("two", "TEMPLATE go: {{ .Prompt }}", base=base)
+    settings = Settings(offline=True, models=store.root, go_template=go_first)
+    transport = httpx.ASGITransport(create_app(settings, store, scheduler))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as api:
+        assert (await ask(api, "two")).status_code == 200
+        assert runner.generations[0].prompt == prompt
+        assert ("tools" in await capabilities(api, "two")) == (prompt == DOES_MORE)
 
 
 async def test_an_unknown_renderer_is_an_error(api: httpx.AsyncClient, create: Create) -> None:

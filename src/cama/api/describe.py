@@ -10,7 +10,7 @@ from typing import Any
 
 from cama.api.adapters import adapter_facts
 from cama.api.services import Loaded
-from cama.api.templates import capability_names, template_text
+from cama.api.templates import capability_names, choose
 from cama.core.errors import CamaError, InvalidModelFile
 from cama.gguf import GGUFFile
 from cama.modelfile.writer import write_modelfile
@@ -45,10 +45,12 @@ def details(model: StoredModel, facts: Facts | None = None) -> dict[str, Any]:
     }
 
 
-def tag(model: StoredModel) -> dict[str, Any]:
+def tag(model: StoredModel, go_first: bool | None) -> dict[str, Any]:
     """An entry of tags. Of a model whose file cannot be read it has no capabilities."""
     facts = _readable_facts(model)
-    capabilities = capability_names(model, facts) if facts else []
+    capabilities: list[str] = []
+    if facts:
+        capabilities = capability_names(model, facts, choose(model, facts, go_first))
     return {
         "name": model.name,
         "model": model.name,
@@ -89,15 +91,18 @@ def running(loaded: Loaded, model: StoredModel | None, now: datetime) -> dict[st
     }
 
 
-def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
+def shown(
+    model: StoredModel, facts: Facts, ask: ShowRequest, go_first: bool | None
+) -> dict[str, Any]:
     """The answer of show; reads the header of the model's file."""
+    choice = choose(model, facts, go_first)
     info, tensors = _file_facts(model.parts or (model.path,), verbose=ask.verbose)
     projector = _file_facts(model.projectors[:1], verbose=ask.verbose)[0]
     optional = {
         "license": "\n".join(model.licenses),
         "modelfile": write_modelfile(model),
         "parameters": parameters(model.params | dict(ask.options)),
-        "template": template_text(model, facts),
+        "template": choice.source,
         "system": ask.system or model.system,
         "requires": _text(model.config.get("requires")),
         "cama": _origin(model.config.get("cama")),
@@ -110,7 +115,7 @@ def shown(model: StoredModel, facts: Facts, ask: ShowRequest) -> dict[str, Any]:
         **without_empty({"messages": messages, "adapters": adapters}),
         "model_info": info,
         **without_empty({"projector_info": projector, "tensors": tensors}),
-        "capabilities": capability_names(model, facts),
+        "capabilities": capability_names(model, facts, choice),
         "modified_at": local_timestamp(model.modified_at),
     }
 

@@ -16,7 +16,7 @@ from cama.api.prompts import Prompt, count_tokens
 from cama.api.services import Services
 from cama.api.specs import model_spec
 from cama.api.streaming import Answer
-from cama.api.templates import choose, inserting_template, template_of
+from cama.api.templates import Choice, choose, inserting_template, template_of
 from cama.core.errors import InvalidRequest, RunnerError, Unsupported
 from cama.core.generation import Adapters, Chunk, Finish, Generation, Logprob, choices
 from cama.core.model import ModelSpec
@@ -48,6 +48,7 @@ class Job:
     model: StoredModel
     adapters: Adapters
     facts: Facts
+    choice: Choice
     dialect: Dialect
     answering: Answering
     arrived: float
@@ -59,8 +60,8 @@ class Job:
         """Find the model. Raises the errors of names and files."""
         arrived = time.perf_counter()
         store = services.store
-        model, known = await find_known(store, body.model, wording, _known_of)
-        facts, answers, has_parser = known
+        know = partial(_known_of, go_first=services.settings.go_template)
+        model, (facts, choice, answers) = await find_known(store, body.model, wording, know)
         adapters = await adapters_of(store, body, model)
         return cls(
             services=services,
@@ -68,8 +69,9 @@ class Job:
             model=model,
             adapters=adapters,
             facts=facts,
+            choice=choice,
             dialect=dialect,
-            answering=Answering.of(body, answers, has_parser=has_parser),
+            answering=Answering.of(body, answers, has_parser=choice.has_parser),
             arrived=arrived,
         )
 
@@ -98,12 +100,12 @@ class Job:
             raise blind(self.model)
 
     def template(self, runner: Runner) -> Template:
-        return template_of(self.model, self.facts, runner.info)
+        return template_of(self.model.name, self.choice, runner.info)
 
     def inserting(self, own: str) -> Callable[[str, str], str]:
         """What makes a prompt of the texts before and behind what is wanted, by the template
         ``own`` or the model's. Raises Unsupported when that has no place for them."""
-        template = inserting_template(self.model, self.facts, own)
+        template = inserting_template(self.model.name, self.choice, own)
         return partial(template.insert, **self.variables)
 
     @property
@@ -265,11 +267,11 @@ class Job:
         return isinstance(body, GenerateRequest) and body.raw and body.format is not None
 
 
-def _known_of(model: StoredModel) -> tuple[Facts, AnswerFormat, bool]:
-    """What its file and template say of a model, and whether its configuration has a parser."""
+def _known_of(model: StoredModel, *, go_first: bool | None) -> tuple[Facts, Choice, AnswerFormat]:
+    """What its file says of a model, its template, and how it answers."""
     facts = read_facts(model.path)
-    choice = choose(model, facts)
-    return facts, choice.answers, choice.has_parser
+    choice = choose(model, facts, go_first)
+    return facts, choice, choice.answers
 
 
 def _logprobs(body: Common) -> int:

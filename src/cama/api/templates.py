@@ -68,11 +68,12 @@ class Choice:
         return "" if self.renderer else self.source or ""
 
 
-def choose(model: StoredModel, facts: Facts) -> Choice:
+def choose(model: StoredModel, facts: Facts, go_first: bool | None = None) -> Choice:
     """The renderer that the model's configuration names, else the template of its Modelfile or
     that of its file, whichever can do more.
 
-    That of the Modelfile counts, unless the file's has a place for more of what a model can do.
+    That of the Modelfile counts, unless the file's has a place for more of what a model can do;
+    ``go_first`` says whether it does in any case, if that was said.
     """
     own, inner = model.template or "", facts.chat_template
     renderer, parser = (str(model.config.get(key) or "") for key in ("renderer", "parser"))
@@ -93,11 +94,13 @@ def choose(model: StoredModel, facts: Facts) -> Choice:
         return jinja
     if go.source is None:
         return jinja
+    if go_first is False:
+        return _instead(jinja, "its Go template, as CAMA_GO_TEMPLATE has it")
     if own.strip() == PLAIN:  # said on purpose: nothing makes this template but a Modelfile
         return go
     if broken := _complaint(own):
         return _instead(jinja, f"its Go template, which is broken: {broken}")
-    if go.has_parser:  # the two belong together
+    if go_first or go.has_parser:  # a parser belongs to the template beside it
         return go
     return _instead(jinja, "its Go template, which can do less") if _prefers(jinja, go) else go
 
@@ -136,40 +139,39 @@ def _complaint(source: str) -> str:
     return ""
 
 
-def template_of(model: StoredModel, facts: Facts, info: RunnerInfo) -> Template:
-    """The model's template, ready to be used.
+def template_of(name: str, choice: Choice, info: RunnerInfo) -> Template:
+    """The template of the model ``name``, ready to be used.
 
     Raises UnknownRenderer when it would need one that Cama does not have, and InvalidTemplate.
     """
-    choice = choose(model, facts)
     if choice.missing:
         raise UnknownRenderer(f'unknown renderer "{choice.missing}"')
     if choice.renderer:
         return BuiltIn(choice.renderer, info.bos_text)
     if choice.source is None:
-        _warn_of_none(model.name)
+        _warn_of_none(name)
     elif choice.reason:
-        _log_choice(model.name, choice.reason)
+        _log_choice(name, choice.reason)
     if choice.language == "go":
         return OllamaTemplate(choice.source or PLAIN)
     return ChatTemplate(choice.source or "", bos=info.bos_text, eos=info.eos_text)
 
 
-def inserting_template(model: StoredModel, facts: Facts, own: str) -> OllamaTemplate:
-    """The template ``own``, or the model's, which has a place for what follows the text that is to
-    be inserted. Raises Unsupported when it has none.
+def inserting_template(name: str, choice: Choice, own: str) -> OllamaTemplate:
+    """The template ``own``, or that of the model ``name``, which has a place for what follows the
+    text that is to be inserted. Raises Unsupported when it has none.
     """
-    choice = Choice(language="go", source=own) if own else choose(model, facts)
+    choice = Choice(language="go", source=own) if own else choice
     if choice.source is None or not choice.can.insert:
-        raise Unsupported(f"{full_name(model.name)} does not support insert")
+        raise Unsupported(f"{full_name(name)} does not support insert")
     return OllamaTemplate(choice.source)
 
 
-def capability_names(model: StoredModel, facts: Facts) -> list[str]:
+def capability_names(model: StoredModel, facts: Facts, choice: Choice) -> list[str]:
     """What the model can do, in the words of the API."""
     if facts.pools:
         return list(dict.fromkeys(["embedding", *model.capabilities]))
-    can = choose(model, facts).can
+    can = choice.can
     named = {
         "completion": True,
         "vision": sees(model, facts),
@@ -180,11 +182,6 @@ def capability_names(model: StoredModel, facts: Facts) -> list[str]:
         **dict.fromkeys(model.capabilities, True),
     }
     return [name for name, is_there in named.items() if is_there]
-
-
-def template_text(model: StoredModel, facts: Facts) -> str | None:
-    """The source of the template in effect, or of the one that cannot be rendered."""
-    return choose(model, facts).source
 
 
 @lru_cache(maxsize=256)

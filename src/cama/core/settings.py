@@ -191,6 +191,10 @@ class Settings:
     num_threads: int = _setting(
         "NUM_THREADS", "Threads that compute (0: the machine's cores).", _integer, 0
     )
+    go_template: bool | None = _setting(
+        "GO_TEMPLATE",
+        "A Modelfile's template before the GGUF file's own: true or false (unset: who does more).",
+        _boolean, None, "GO_TEMPLATE")  # fmt: skip
     kernels: str = _setting(
         "KERNELS", "Kernels of Cama that compute: auto, avx512, avx2 or off.", _kernels, "auto"
     )

@@ -49,6 +49,7 @@ EFFECTIVE = frozenset(_TYPES) - frozenset(_WITHOUT_EFFECT)
 
 _MAX_FLOAT32 = 3.4028234663852886e38
 _MAX_STOPS = 256
+_LEAST_CONTEXT = 4
 _LIMITS = {
     "num_ctx": (0, 2**31 - 1),
     "num_batch": (1, 2**14),
@@ -133,8 +134,9 @@ class Options:
     def load(self, settings: Settings, draft: Draft | None = None) -> LoadOptions:
         """How to load the model, with ``draft``; ``settings`` say what the options leave open."""
         default = LoadOptions()
+        n_ctx = self._limited("num_ctx") or settings.context_length
         return LoadOptions(
-            n_ctx=self._limited("num_ctx") or settings.context_length,
+            n_ctx=max(n_ctx, _LEAST_CONTEXT) if n_ctx else 0,
             n_batch=self._limited("num_batch", default.n_batch),
             n_parallel=settings.num_parallel or default.n_parallel,
             n_threads=self._limited("num_thread") or settings.num_threads,

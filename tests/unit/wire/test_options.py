@@ -102,6 +102,7 @@ def test_load_prefers_the_options_to_the_settings() -> None:
     ("key", "value", "field", "given"),
     [
         ("num_ctx", -5, "n_ctx", 0),
+        ("num_ctx", 1, "n_ctx", 4),
         ("num_ctx", 2**40, "n_ctx", 2**31 - 1),
         ("num_batch", 0, "n_batch", 1),
         ("num_batch", 10**9, "n_batch", 2**14),

@@ -23,8 +23,9 @@ _COPILOT = "GitHubCopilotChat/"
 
 
 async def tags(request: Request) -> Response:
-    store = services(request).store
-    models = await asyncio.to_thread(lambda: [tag(model) for model in store.list()])
+    has = services(request)
+    go_first = has.settings.go_template
+    models = await asyncio.to_thread(lambda: [tag(model, go_first) for model in has.store.list()])
     return JSON({"models": models})
 
 
@@ -45,11 +46,12 @@ async def _model_of(has: Services, loaded: Loaded) -> StoredModel | None:
 
 async def show(request: Request) -> Response:
     body = await read(request, ShowRequest)
-    model = await find(services(request).store, body.model, SHOW)
+    has = services(request)
+    model = await find(has.store, body.model, SHOW)
     is_copilot = request.headers.get("user-agent", "").startswith(_COPILOT)
 
     def answer() -> bytes:
-        reply = shown(model, read_facts(model.path), body)
+        reply = shown(model, read_facts(model.path), body, has.settings.go_template)
         if is_copilot:
             reply["model_info"]["general.basename"] = body.model
         return encode(reply)
