@@ -296,6 +296,7 @@ def _lfm2(shape: Shape, index: int) -> Iterator[Named]:
 
 _BLOCKS: Mapping[str, Callable[[Shape, int], Iterator[Named]]] = {
     "qwen2": _qwen2,
+    "qwen2vl": _qwen2,
     "qwen3": _qwen3,
     "qwen3moe": _qwen3,
     "gemma3": _gemma3,

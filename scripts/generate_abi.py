@@ -1,4 +1,4 @@
-"""Write the ctypes binding of libggml and libllama from the headers of the pinned package."""
+"""Write the ctypes binding of libggml, libllama and libmtmd from the pinned package's headers."""
 
 import argparse
 import ctypes
@@ -35,7 +35,9 @@ BLOCKING = re.compile(
     | llama_ (?: decode | encode | synchronize | tokenize | detokenize | model_load\w*
             | model_free | model_save\w* | model_quantize | init_from_model | free
             | backend_(?:init|free) | state_\w+ | memory_clear | adapter_lora_(?:init|free)
-            | set_adapter\w* | (?:at|de)tach_threadpool )""",
+            | set_adapter\w* | (?:at|de)tach_threadpool )
+    | mtmd_ (?: free | tokenize\w* | encode_chunk | bitmap_init | input_chunk_copy
+            | get_cap_from_file )""",
     re.VERBOSE,
 )
 # Not bound: what other parts of Cama do themselves, and interfaces that nothing here calls
@@ -45,7 +47,8 @@ UNWANTED = re.compile(
     | ggml_backend_graph_copy\w*
     | llama_(?:sampler|opt|perf|batch_ext)\w* | llama_process | llama_set_sampler
     | LLAMA_MODEL_META_KEY_\w+ | llama_get_sampled_\w+ | llama_model_init_from_user
-    | llama_model_set_tensor_data_t | llama_embd | llama_token_data\w* | llama_logit_bias""",
+    | llama_model_set_tensor_data_t | llama_embd | llama_token_data\w* | llama_logit_bias
+    | (?:mtmd|MTMD)_(?:GEN|gen|batch|test)_\w+ | mtmd_bitmap_(?:init_lazy|lazy_callback)""",
     re.VERBOSE,
 )
 SCALARS = {
@@ -289,13 +292,14 @@ def _ggml_version() -> str:
     return str(library.ggml_version().decode())
 
 
-def headers() -> tuple[Header, Header]:
-    """What is bound of libggml, and of libllama."""
+def headers() -> tuple[Header, Header, Header]:
+    """What is bound of libggml, of libllama and of libmtmd."""
     include = _library_folder().parent.parent / "include"
     names = ("ggml.h", "ggml-alloc.h", "ggml-backend.h", "ggml-cpu.h")
     base = Header(_parse(include, *names), names)
     inherited = frozenset(base.structs)
-    return base, Header(_parse(include, "llama.h"), ("llama.h",), inherited)
+    llama = Header(_parse(include, "llama.h"), ("llama.h",), inherited)
+    return base, llama, Header(_parse(include, "mtmd.h"), ("mtmd.h",))
 
 
 def generate() -> dict[str, str]:
@@ -303,10 +307,11 @@ def generate() -> dict[str, str]:
     package, ggml = importlib.metadata.version(PACKAGE), _ggml_version()
     about = f"{{}} as {PACKAGE} {package} ships it, ggml {ggml}."
     versions = [f'GGML_VERSION = "{ggml}"', f'LLAMA_CPP_PYTHON_VERSION = "{package}"']
-    base, llama = headers()
+    base, llama, mtmd = headers()
     return {
         "_abi.py": _module(base, "Ggml", versions, about.format("libggml")),
         "_llama_abi.py": _module(llama, "Llama", [], about.format("libllama")),
+        "_mtmd_abi.py": _module(mtmd, "Mtmd", [], about.format("libmtmd")),
     }
 
 

@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
-_KEYS = {"gemma3": {"attention.sliding_window": 64, "attention.sliding_window_pattern": 2}}
-"""Every other layer has a window."""
+from cama.gguf.encode import Writable
+
+_KEYS: dict[str, dict[str, Writable]] = {
+    "gemma3": {"attention.sliding_window": 64, "attention.sliding_window_pattern": 2},
+    "qwen2vl": {"rope.dimension_sections": [8, 12, 12, 0]},
+}
+"""Every other layer has a window; time, height and width turn parts of a head."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

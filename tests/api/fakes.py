@@ -92,7 +92,12 @@ class FakeRunner:
         return Ranked(scores=scores, prompt_tokens=len(scores))
 
     async def tokenize(
-        self, text: str, *, add_special: bool = False, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = False,
+        parse_special: bool = True,
+        images: Sequence[str] = (),
     ) -> list[int]:
         self.n_tokenized += 1
         head = [BOS_ID] if add_special and self.info.bos_text else []

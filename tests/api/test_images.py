@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cama.core.errors import InvalidRequest
-from cama.gguf import write_gguf
+from cama.gguf import GGMLType, TensorSource, write_gguf
 from cama.gguf.values import U32
 from cama.store.store import Store
 from cama.wire.images import read_images
 from tests.api.conftest import CHAT_TEMPLATE, Create, write
-from tests.api.fakes import FakeRunner, runner_info
+from tests.api.fakes import FakeRunner, FakeScheduler, runner_info
 
 IMAGE = base64.b64encode(b"not really").decode()
 
@@ -110,20 +110,69 @@ async def test_images_are_refused_where_no_engine_looks_at_them(
 ) -> None:
     response = await api.post("/api/chat", json={"model": seer, "messages": [user("Hi", 1)]})
     assert response.status_code == 400
-    assert "no engine here runs the projector" in response.json()["error"]
+    assert "sees is inside of its file, which no engine here runs" in response.json()["error"]
     assert not runner.generations
     plain = await api.post("/api/chat", json={"model": seer, "messages": [user("Hi")]})
     assert plain.status_code == 200
 
 
-async def test_models_that_see_say_so(
-    api: httpx.AsyncClient, seer: str, store: Store, tmp_path: Path, create: Create
-) -> None:
-    projector = tmp_path / "projector.gguf"
+@pytest.fixture
+def both(store: Store, tmp_path: Path, create: Create) -> str:
+    """A model with a projector beside it."""
     kind = {"general.architecture": "clip", "general.type": "mmproj"}
-    write_gguf(projector, kind | {"clip.vision.block_count": U32(1)}, [])
-    create("both", f"FROM {projector}")
-    for name in (seer, "both"):
+    weights = TensorSource("v.patch_embd.weight", GGMLType.F32, (4, 4), bytes(64))
+    write_gguf(tmp_path / "eyes.gguf", kind | {"clip.vision.block_count": U32(1)}, [weights])
+    create("both", f"FROM {tmp_path / 'eyes.gguf'}")
+    return "both"
+
+
+async def test_images_come_to_the_runner_with_their_marks(
+    api: httpx.AsyncClient, both: str, runner: FakeRunner
+) -> None:
+    messages = [user("a", 1), user("b [img] c", 2)]
+    response = await api.post("/api/chat", json={"model": both, "messages": messages})
+    assert response.status_code == 200, response.text
+    (generation,) = runner.generations
+    assert generation.prompt == "<s>[user][img-0]a[user][img-2]b [img-1] c[assistant]"
+    assert generation.images == (IMAGE,) * 3
+
+
+async def test_an_answer_to_images_has_no_ids_to_continue(
+    api: httpx.AsyncClient, both: str, runner: FakeRunner
+) -> None:
+    body = {"model": both, "prompt": "Hi", "images": [IMAGE], "stream": False}
+    response = await api.post("/api/generate", json=body)
+    assert response.status_code == 200, response.text
+    assert "context" not in response.json()
+    refused = await api.post("/api/generate", json=body | {"context": [1, 2]})
+    assert refused.status_code == 400
+    assert runner.generations[0].images == (IMAGE,)
+
+
+async def test_a_model_with_a_projector_is_loaded_with_it(
+    api: httpx.AsyncClient, both: str, scheduler: FakeScheduler, tmp_path: Path
+) -> None:
+    body = {"model": both, "messages": [user("Hi")], "options": {"num_ctx": 512}}
+    await api.post("/api/chat", json=body)
+    ((spec, _),) = scheduler.leases
+    assert spec.load.projector is not None
+    assert spec.load.projector.read_bytes() == (tmp_path / "eyes.gguf").read_bytes()
+    assert spec.load.context_for(4096) == 2048
+    plan = (await api.post("/api/plan", json={"model": both})).json()
+    assert [one["bytes"] for one in plan["items"] if one["kind"] == "projector"] == [64]
+
+
+async def test_a_request_has_so_many_images_at_most(
+    api: httpx.AsyncClient, both: str, runner: FakeRunner
+) -> None:
+    response = await api.post("/api/chat", json={"model": both, "messages": [user("Hi", 65)]})
+    assert response.status_code == 400
+    assert response.json()["error"] == "65 images; a request may have 64"
+    assert not runner.generations
+
+
+async def test_models_that_see_say_so(api: httpx.AsyncClient, seer: str, both: str) -> None:
+    for name in (seer, both):
         shown = (await api.post("/api/show", json={"model": name})).json()
         assert shown["capabilities"] == ["completion", "vision"]
 

@@ -18,7 +18,7 @@ from cama.engine.native.models import _DEFINITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "src" / "cama" / "engine" / "native" / "models"
-GENERATED = {"_abi.py", "_llama_abi.py"}
+GENERATED = {"_abi.py", "_llama_abi.py", "_mtmd_abi.py"}
 HEAVY = {"fastapi", "httpx", "jinja2", "llama_cpp", "numpy", "prompt_toolkit", "pydantic"}
 HEAVY |= {"starlette", "uvicorn", "cama.ggml", "cama.engine", "cama.api"}
 

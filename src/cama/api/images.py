@@ -12,6 +12,9 @@ from cama.wire.requests import Message
 
 _PLACE = "[img]"
 
+_MOST = 64
+"""Images of one request; each takes hundreds of tokens."""
+
 TOKENS_PER_IMAGE = 768
 """What an image counts when messages are left out to fit the context, as Ollama estimates it."""
 
@@ -34,8 +37,11 @@ def _hears(projector: Path) -> bool:
 
 
 def check_images(model: StoredModel, facts: Facts, messages: Sequence[Message]) -> None:
-    """Raise Unsupported when there are images and the model does not see."""
+    """Raise Unsupported when there are images and the model does not see, InvalidRequest when
+    there are too many."""
     n_images = sum(len(message.images) for message in messages)
+    if n_images > _MOST:
+        raise InvalidRequest(f"{n_images} images; a request may have {_MOST}", field="images")
     if n_images and not sees(model, facts):
         raise Unsupported(f"{full_name(model.name)} does not support vision")
     if n_images > 1 and model.family == "mllama":
@@ -45,13 +51,15 @@ def check_images(model: StoredModel, facts: Facts, messages: Sequence[Message]) 
         )
 
 
-def blind(model: StoredModel) -> Unsupported:
-    """The refusal to generate from images: a prompt with them can be made, but not evaluated."""
-    return Unsupported(
-        f"images are not supported by this version of Cama: "
-        f"no engine here runs the projector of {full_name(model.name)}",
-        field="images",
-    )
+def check_projector(model: StoredModel) -> None:
+    """Raise Unsupported when no engine can look for ``model``: a prompt with images can be made,
+    but not evaluated."""
+    if not model.projectors:
+        raise Unsupported(
+            f"the part of {full_name(model.name)} that sees is inside of its file, which no engine "
+            "here runs: add a projector (mmproj) in a file of its own",
+            field="images",
+        )
 
 
 def marked(messages: Sequence[Message]) -> list[Message]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cama.api.adapters import adapters_of
 from cama.api.answering import Answering
-from cama.api.images import blind, check_images
+from cama.api.images import check_images, check_projector
 from cama.api.merging import merged
 from cama.api.names import Wording, find_known
 from cama.api.prompts import Prompt, count_tokens
@@ -94,10 +94,11 @@ class Job:
         return replace(self, answering=replace(self.answering, think=None))
 
     def require_sight(self, messages: Sequence[Message]) -> None:
-        """Raise Unsupported when there are images that nobody here looks at."""
+        """Raise Unsupported when there are images that nobody here looks at, InvalidRequest when
+        there are too many."""
         check_images(self.model, self.facts, messages)
         if any(message.images for message in messages) and not self.body.debug_render_only:
-            raise blind(self.model)
+            check_projector(self.model)
 
     def template(self, runner: Runner) -> Template:
         return template_of(self.model.name, self.choice, runner.info)
@@ -173,7 +174,7 @@ class Job:
             load_seconds = time.perf_counter() - self.arrived
             prompts = await make_prompts(runner)
             if self.body.debug_render_only:
-                n_images = sum(prompt.n_images for prompt in prompts)
+                n_images = sum(len(prompt.images) for prompt in prompts)
                 yield Rendered("".join(prompt.text for prompt in prompts), n_images)
                 return
             found = [
@@ -253,6 +254,7 @@ class Job:
             heal=self._heals(options),
             tenant=self.services.caller.tenant,
             priority=self.services.priority(self.body.priority),
+            images=prompt.images,
         )
 
     def _heals(self, options: Options) -> bool:

@@ -22,7 +22,8 @@ _MAX_REFUSALS = 4
 class Prompt:
     """What a runner is given. ``tokens`` stand for ``text`` and what came before, when there was
     something; ``context`` are the ids before ``text``, or None when the reply does not continue it.
-    ``echo`` repeats ``text`` in front of the answer.
+    ``images`` are in base64; ``text`` has a mark ``[img-N]`` for each. ``echo`` repeats ``text`` in
+    front of the answer.
     """
 
     text: str
@@ -30,7 +31,7 @@ class Prompt:
     tokens: tuple[int, ...] | None = None
     context: tuple[int, ...] | None = None
     truncated_messages: int = 0
-    n_images: int = 0
+    images: tuple[str, ...] = ()
     echo: bool = False
 
 
@@ -41,11 +42,20 @@ def raw_prompt(runner: Runner, text: str) -> Prompt:
 
 
 async def count_tokens(runner: Runner, prompt: Prompt) -> int:
-    return len(await runner.tokenize(prompt.text, add_special=prompt.add_special))
+    """Those of the prompt, with what its images take."""
+    tokens = await runner.tokenize(
+        prompt.text, add_special=prompt.add_special, images=prompt.images
+    )
+    return len(tokens)
 
 
 async def continued(runner: Runner, prompt: Prompt, context: tuple[int, ...]) -> Prompt:
-    """``prompt`` after the ids of an earlier reply. Raises InvalidRequest on ids of no token."""
+    """``prompt`` after the ids of an earlier reply. Raises InvalidRequest on ids of no token.
+
+    What begins with images cannot be continued so: they are no ids.
+    """
+    if prompt.images:
+        return prompt
     if not context:
         return replace(prompt, context=())
     check_ids(runner, context, "context")
@@ -111,11 +121,11 @@ class _Fitting:
         return replace(
             raw_prompt(self._runner, text),
             truncated_messages=len(self._messages) - len(kept),
-            n_images=sum(len(message.images) for message in kept),
+            images=tuple(image for message in kept for image in message.images),
         )
 
     async def fits(self, prompt: Prompt) -> bool:
-        n_ctx = self._runner.info.n_ctx - TOKENS_PER_IMAGE * prompt.n_images
+        n_ctx = self._runner.info.n_ctx - TOKENS_PER_IMAGE * len(prompt.images)
         # A token stands for at least one byte, so that a short text need not be counted.
         if len(prompt.text.encode()) + _SPARE_TOKENS <= n_ctx:
             return True

@@ -34,6 +34,7 @@ async def model_spec(
         options.load(services.settings, draft),
         adapts_experts=adapts_experts,
         parts=model.parts,
+        projector=next(iter(model.projectors), None),
     )
     return ModelSpec(
         name=model.name,
@@ -52,7 +53,9 @@ def planned(path: Path, load: LoadOptions) -> tuple[Model, Model | None]:
 
 
 def _sized(path: Path, load: LoadOptions) -> Model:
-    return Model(path=str(path), shape=read_facts(*(load.parts or (path,))).shape, load=load)
+    seeing = 0 if load.projector is None else read_facts(load.projector).shape.weights_bytes
+    shape = read_facts(*(load.parts or (path,))).shape
+    return Model(path=str(path), shape=shape, load=load, projector_bytes=seeing)
 
 
 def _memory_bytes(model: StoredModel, load: LoadOptions) -> int:

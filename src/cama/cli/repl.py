@@ -11,7 +11,7 @@ from cama.cli.session import Session, stored_conversation
 from cama.cli.slash import Slash
 from cama.cli.spinner import spinner
 from cama.client.client import Client
-from cama.core.errors import InvalidRequest
+from cama.core.errors import InvalidInput
 from cama.core.settings import Settings
 
 
@@ -72,17 +72,25 @@ class Repl:
         return entry is None or self._take(entry)
 
     def _take(self, entry: Entry) -> bool:
-        if entry.text.startswith("/") and not entry.is_block:
+        if entry.text.startswith("/") and not entry.is_block and not self._is_path(entry.text):
             return self._slash(entry.text)
         if entry.text:
             self._ask(entry.text)
         return True
+
+    def _is_path(self, text: str) -> bool:
+        """Whether ``text`` begins with a picture for the model, and is no command."""
+        if not self._session.attaches:
+            return False
+        from cama.cli.attachments import begins_with_file
+
+        return begins_with_file(text)
 
     def _ask(self, text: str) -> None:
         try:
             talk.chat(self._client(), self._session, text)
         except KeyboardInterrupt:
             print("\n")
-        except InvalidRequest as error:
+        except InvalidInput as error:
             print(f"error: {error.message}")
             sys.stdout.flush()

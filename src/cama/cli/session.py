@@ -35,6 +35,11 @@ class Session:
         if self.think is None and "thinking" in self.capabilities:
             self.think = True
 
+    @property
+    def attaches(self) -> bool:
+        """Whether files that a message names go with it."""
+        return "vision" in self.capabilities or "audio" in self.capabilities
+
     def use(self, model: str, facts: Mapping[str, Any]) -> None:
         """Go on with another model, from the beginning."""
         self.model = model
@@ -44,36 +49,52 @@ class Session:
 
     def generation(self, prompt: str) -> dict[str, Any]:
         """The body of a completion."""
-        return self._body({"prompt": prompt})
+        text, images = self._attached(prompt)
+        return self._body({"prompt": text} | ({"images": images} if images else {}))
 
     def embedding(self, input: str) -> dict[str, Any]:
         """The body that asks for the vector of ``input``."""
         body: dict[str, Any] = {"model": self.model, "input": input, "options": dict(self.options)}
         return body if self.keep_alive is None else body | {"keep_alive": self.keep_alive}
 
-    def turn(self, message: str) -> dict[str, Any]:
-        """The body that sends the whole conversation with ``message`` at its end."""
+    def asked(self, message: str) -> Message:
+        """The user's ``message``, with the files that it names where the model takes any."""
+        text, images = self._attached(message)
+        return _said("user", text) | ({"images": images} if images else {})
+
+    def turn(self, asked: Message) -> dict[str, Any]:
+        """The body that sends the whole conversation with ``asked`` at its end."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        return self._body({"messages": [*system, *self.messages, _said("user", message)]})
+        return self._body({"messages": [*system, *self.messages, asked]})
 
     def saving(self, name: str, facts: Mapping[str, Any]) -> dict[str, Any]:
         """The body that keeps the conversation and its settings as the model ``name``.
 
-        ``facts`` are those of the model: what it begins with comes before what was said.
+        ``facts`` are those of the model: what it begins with comes before what was said. Images
+        are left out: a Modelfile has no place for them.
         """
         stored = [_said(role, content) for role, content in stored_conversation(facts)]
+        said = [{k: v for k, v in one.items() if k != "images"} for one in self.messages]
         body: dict[str, Any] = {
             "model": name,
             "from": self.model,
             "system": self.system,
             "parameters": dict(self.options),
-            "messages": [*stored, *self.messages] if self.messages else [],
+            "messages": [*stored, *said] if said else [],
         }
         return {key: value for key, value in body.items() if value}
 
-    def record(self, message: str, answer: Message) -> None:
+    def record(self, asked: Message, answer: Message) -> None:
         """Keep a finished turn."""
-        self.messages += [_said("user", message), answer]
+        self.messages += [asked, answer]
+
+    def _attached(self, text: str) -> tuple[str, tuple[str, ...]]:
+        if not self.attaches:
+            return text, ()
+        # Only here: most models do not see, and a start should cost little.
+        from cama.cli.attachments import attached
+
+        return attached(text)
 
     def _body(self, content: Mapping[str, Any]) -> dict[str, Any]:
         optional = {

@@ -42,10 +42,11 @@ def embed(client: Client, session: Session, input: str) -> None:
 
 def chat(client: Client, session: Session, message: str) -> None:
     """Show the answer to ``message`` and keep both; an interrupted turn is forgotten."""
+    asked = session.asked(message)
     writer = _writer(session)
     answer: Message = {"role": "assistant", "content": ""}
     final: JSON = {}
-    with _events(client.chat(session.turn(message)), writer) as events:
+    with _events(client.chat(session.turn(asked)), writer) as events:
         for event in events:
             piece = mapping(event, "message")
             _add(answer, piece)
@@ -54,7 +55,7 @@ def chat(client: Client, session: Session, message: str) -> None:
             writer.tool_calls(objects(piece, "tool_calls"))
             final = event
     print("\n")
-    session.record(message, answer)
+    session.record(asked, answer)
     _report(session, final)
 
 

@@ -109,6 +109,7 @@ class Generation:
     that an answer takes and not its text; None leaves it to the temperature, and to the draft model
     if one is loaded. That guesses at most ``num_draft`` tokens at a time, None leaves it to Cama.
     ``priority`` says who is served first: it changes when an answer comes, and not its text.
+    ``images``, in base64, stand in the prompt where it says ``[img-0]``, ``[img-1]`` and so on.
     """
 
     prompt: str | tuple[int, ...]
@@ -129,6 +130,7 @@ class Generation:
     speculate: bool | None = None
     num_draft: int | None = None
     priority: Priority = "interactive"
+    images: tuple[str, ...] = ()
 
     @property
     def adapter(self) -> str:

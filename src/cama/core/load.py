@@ -15,6 +15,9 @@ DEFAULT_CONTEXT = 4096
 
 MIN_CONTEXT = 4
 
+MIN_SEEING_CONTEXT = 2048
+"""Of models with a projector, as Ollama has it: an image alone may take more than the usual."""
+
 WINDOW_SLACK = 64
 """Tokens in front of a sliding window that are held too, so that a few can be taken back."""
 
@@ -60,7 +63,8 @@ class LoadOptions:
     that all requests share (0: two full contexts); ``n_parallel`` is how many may run at once.
     ``adapts_experts``: requests will have adapters that change the weights of experts. ``parts``
     are all files of a model that is split over several, in order; none of a whole one. ``rooms``
-    bound what goes to devices; without them a GPU takes as much as it has room for.
+    bound what goes to devices; without them a GPU takes as much as it has room for. ``projector``
+    is the file that lets the model see images.
     """
 
     n_ctx: int = 0
@@ -76,6 +80,7 @@ class LoadOptions:
     adapts_experts: bool = False
     parts: tuple[Path, ...] = ()
     rooms: tuple[Room, ...] = ()
+    projector: Path | None = None
 
     @property
     def n_window_checkpoints(self) -> int:
@@ -98,11 +103,12 @@ class LoadOptions:
     def for_draft(self) -> "LoadOptions":
         """How the draft model is loaded: for the same texts."""
         parts = self.draft.parts if self.draft else ()
-        return replace(self, draft=None, adapts_experts=False, parts=parts)
+        return replace(self, draft=None, adapts_experts=False, parts=parts, projector=None)
 
     def context_for(self, n_ctx_train: int) -> int:
         """Context length of one request for a model trained on ``n_ctx_train`` tokens."""
-        wanted = max(self.n_ctx or DEFAULT_CONTEXT, MIN_CONTEXT)
+        least = MIN_SEEING_CONTEXT if self.projector else MIN_CONTEXT
+        wanted = max(self.n_ctx or DEFAULT_CONTEXT, least)
         return min(wanted, n_ctx_train) if n_ctx_train > 0 else wanted
 
     def cells_for(self, n_ctx_train: int) -> int:

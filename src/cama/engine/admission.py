@@ -175,7 +175,7 @@ class Admission:
         if gain < (1 if is_same else _WORTH_WAITING) or (needs_mark and reader.n_cached >= common):
             return None
         if needs_mark:
-            reader.mark(common)
+            reader.mark(reader.images.floor(common))
         return _Lead(reader, common)
 
     def _start(self, request: Request) -> bool:
@@ -189,19 +189,23 @@ class Admission:
         claim = self._cache.claim(request.key, tokens)
         if claim.seq is None:
             return False
-        if not self._free_up(promised + len(request.tokens) - claim.length):
-            self._cache.keep(claim.seq, tokens[: claim.length])
+        n_cached = request.images.floor(claim.length)
+        if n_cached < claim.length:
+            n_cached = self._cache.cut(claim.seq, n_cached)
+        if not self._free_up(promised + len(request.tokens) - n_cached):
+            self._cache.keep(claim.seq, tokens[:n_cached])
             return False
-        request.seq, request.n_cached = claim.seq, claim.length
+        request.seq, request.n_cached = claim.seq, n_cached
         info = self._engine.info
         if info.n_checkpoints:
             ends = self._engine.tokenizer.end_of_generation
-            request.marks = marks(tokens, claim.length, claim.common, info, ends)
+            found = marks(tokens, n_cached, claim.common, info, ends)
+            request.marks = [mark for mark in found if request.images.floor(mark) == mark]
             request.ends_at_marks = not info.can_cut
         if request.started is None:
             request.started = self._clock()
-            request.cached_tokens, request.miss = claim.length, claim.miss
-            request.restored_tokens = min(n_restored, claim.length)
+            request.cached_tokens, request.miss = n_cached, claim.miss
+            request.restored_tokens = min(n_restored, n_cached)
         return True
 
     def _hold_adapters(self, request: Request) -> None:

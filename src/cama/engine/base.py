@@ -9,7 +9,7 @@ All methods are called from one thread, the engine thread, for the engine's life
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NewType, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, NewType, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,32 @@ Pooling = Literal["mean", "cls", "last", "rank"]
 """How the vectors of a text's tokens become one; ``rank`` turns them into a score instead."""
 
 
+Pixels = NDArray[np.uint8]
+"""A decoded picture, uint8 [height, width, 3]: red, green, blue."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Image:
+    """A picture, or a part of one, as a run of tokens that is evaluated as a whole.
+
+    ``tokens`` are below zero, one for each cell that it takes, and the same for the same content
+    only: so prompts share it as they share text. It moves what follows by ``n_positions``, and
+    ``content`` is its engine's.
+    """
+
+    tokens: Sequence[int]
+    n_positions: int
+    content: Any
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Consecutive tokens of one sequence; a decode step is a span of one token.
 
     ``start`` is the position of the first; it must be the sequence's length in the cache. Logits
     are wanted for the last ``n_outputs`` tokens (0 to ``len(tokens)``). ``adapters`` change the
-    weights for these tokens; they are held, and the same for all tokens of the sequence.
+    weights for these tokens; they are held, and the same for all tokens of the sequence. The span
+    of an ``image`` has its tokens, be they more than ``n_batch``, and is alone in its plan.
     """
 
     seq: SeqId
@@ -44,6 +63,7 @@ class Span:
     tokens: Sequence[int]
     n_outputs: int = 0
     adapters: Adapters = ()
+    image: Image | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +225,49 @@ class Adapts(Protocol):
 
     def release_adapters(self, adapters: Adapters) -> None:
         """They may be unloaded when nobody else holds them, and no plan that has them runs."""
+
+
+class Placed(NamedTuple):
+    """An image whose first token is the one with index ``start`` in a prompt."""
+
+    start: int
+    image: Image
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.image.tokens)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """The tokens of a prompt, those of its images among them."""
+
+    tokens: Sequence[int]
+    images: Sequence[Placed] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """What an engine is to look at; ``digest`` tells its content."""
+
+    pixels: Pixels
+    digest: bytes
+
+
+@runtime_checkable
+class Sees(Protocol):
+    """An engine that may have a projector, which turns pictures into tokens of a prompt."""
+
+    @property
+    def has_sight(self) -> bool:
+        """Whether it has one."""
+
+    def look(self, parts: Sequence[str | Picture], *, add_special: bool) -> Prompt:
+        """The prompt that is made of texts and pictures.
+
+        Any thread may call it. Raises InvalidRequest for a picture that the model cannot look at,
+        and Unsupported where a pass is too short for it.
+        """
 
 
 @runtime_checkable

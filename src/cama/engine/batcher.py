@@ -38,18 +38,30 @@ def make_plan(
 
     A request whose pending tokens are all in the plan gets one row of logits, in the same order;
     one that scores its prompt gets more, and so does one with a proposal, for each token of it.
+    An image has a pass of its own, which takes turns with those of texts.
     """
+    seeing = [request for request in running if request.next_image]
+    if seeing and (turn % 2 or len(seeing) == len(running)):
+        request = seeing[turn // 2 % len(seeing)]
+        return [(request, request.next_pending)], Plan((_span(request, request.next_pending),))
+    if seeing:
+        running = [request for request in running if not request.next_image]
     pending = [request.next_pending for request in running]
     shares = allot(pending, budget, turn, [request.is_batch for request in running])
     spans, parts = [], []
     for request, n in zip(running, shares, strict=True):
         if n:
-            assert request.seq is not None
-            start = request.n_cached
-            tokens: Sequence[int] = request.tokens[start : start + n]
-            if request.proposal and n == request.pending:
-                tokens = [*tokens, *request.proposal]
-            n_outputs = request.n_outputs(n)
-            spans.append(Span(request.seq, start, tokens, n_outputs, request.adapters))
+            spans.append(_span(request, n))
             parts.append((request, n))
     return parts, Plan(tuple(spans))
+
+
+def _span(request: Request, n: int) -> Span:
+    """The next ``n`` tokens of ``request``, and what is proposed behind them."""
+    assert request.seq is not None
+    start = request.n_cached
+    tokens: Sequence[int] = request.tokens[start : start + n]
+    if request.proposal and n == request.pending:
+        tokens = [*tokens, *request.proposal]
+    n_outputs, image = request.n_outputs(n), request.next_image
+    return Span(request.seq, start, tokens, n_outputs, request.adapters, image)

@@ -21,7 +21,7 @@ from cama.core.errors import (
 from cama.core.generation import Event, FinishReason, Generation
 from cama.core.priority import Priority
 from cama.engine.admission import Admission
-from cama.engine.base import Engine, Interruptible, Logits, Plan
+from cama.engine.base import Engine, Interruptible, Logits, Placed, Plan, Prompt
 from cama.engine.batcher import make_plan
 from cama.engine.embedding import EmbeddingQueue, EmbeddingSink, Job
 from cama.engine.prefix import PrefixCache
@@ -89,13 +89,19 @@ class Loop:
     # Any thread
 
     def submit(
-        self, request_id: str, tokens: Sequence[int], generation: Generation, sink: Sink
+        self,
+        request_id: str,
+        tokens: Sequence[int],
+        generation: Generation,
+        sink: Sink,
+        images: Sequence[Placed] = (),
     ) -> None:
-        """Generate from ``tokens``. What is wrong with them goes to the sink, as an error."""
+        """Generate from ``tokens``, those of ``images`` among them. What is wrong with them goes
+        to the sink, as an error."""
         try:
             if not self._engine.info.generates:
                 raise Unsupported("the model embeds text, it does not continue it")
-            request = self._build(request_id, tokens, generation, sink)
+            request = self._build(request_id, Prompt(tokens, images), generation, sink)
             request.submitted = self._clock()
             self._register(request)
         except CamaError as error:
@@ -272,11 +278,12 @@ class Loop:
     ) -> None:
         now = self._clock()
         seconds, n_tokens = now - started, plan.n_tokens
-        for request, n in parts:
+        for (request, n), span in zip(parts, plan.spans, strict=True):
             request.n_cached += n
             if n > 1:
                 request.prefill_seconds += seconds
-                self._saving.measure(n, seconds * n / n_tokens)
+                if span.image is None:
+                    self._saving.measure(n, seconds * n / n_tokens)
             else:
                 request.decode_seconds += seconds
             if not (request.pending or request.n_eval):

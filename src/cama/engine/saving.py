@@ -148,10 +148,12 @@ class Saving:
         That is the prompt, but for the token that is always evaluated: so the state is good for the
         same prompt again where it can only be used whole. Where the cache cannot be resumed there,
         it is what comes before the last place where it can. Answers are read faster than written.
+        An image and what is behind it are not saved.
         """
         if self._store is None or not self._n_tokens or not self._cache.is_idle(seq):
             return
         speed = self._seconds / self._n_tokens
+        tokens = tokens[: request.images.first(0, len(tokens))]
         n_prompt = self._cache.resumable(seq, min(len(tokens), len(request.prompt) - 1))
         for length in sorted({n_prompt, len(tokens)} - {0}):
             if not self._store.wants(request.key, tokens[:length], speed):

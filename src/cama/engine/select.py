@@ -31,7 +31,9 @@ def open_engine(path: Path, load: LoadOptions, progress: Callable[[float], None]
 
 def _open(path: Path, load: LoadOptions, progress: Callable[[float], None]) -> Engine:
     reason = "forced by the setting"
-    if load.engine != "llama":
+    if load.engine == "auto" and load.projector is not None:
+        reason = "libllama's libmtmd runs the projector"
+    elif load.engine != "llama":
         from cama.engine.native.open import open_native
 
         is_forced = load.engine == "native"

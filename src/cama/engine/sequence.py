@@ -17,8 +17,9 @@ from cama.core.errors import (
     Unsupported,
 )
 from cama.core.generation import Adapters, Chunk, Event, Finish, FinishReason, Generation, Logprob
-from cama.engine.base import Adapts, Engine, EngineInfo, SeqId
+from cama.engine.base import Adapts, Engine, EngineInfo, Image, Prompt, SeqId
 from cama.engine.constraint.compiler import Compiler
+from cama.engine.images import Images
 from cama.engine.logprobs import Ledger, Piece
 from cama.engine.output import Assembler
 from cama.engine.prefix import Miss
@@ -61,19 +62,28 @@ def discarded(n_ctx: int, n_keep: int) -> int:
     return max((n_ctx - n_keep) // 2, 1)
 
 
-def fit_prompt(tokens: Tokens, n_keep: int, n_ctx: int, *, shift: bool) -> Tokens:
+def fit_prompt(tokens: Tokens, n_keep: int, n_ctx: int, images: Images, *, shift: bool) -> Tokens:
     """The first ``n_keep`` tokens and the newest, cut to the window.
 
-    When the window may shift, about half of it stays free for the answer.
+    When the window may shift, about half of it stays free for the answer. An image that would be
+    cut goes whole. Raises PromptTooLong when nothing is left.
     """
     if len(tokens) <= n_ctx:
         return tokens
     n_newest = discarded(n_ctx, n_keep) if shift else n_ctx - n_keep
-    return np.concatenate((tokens[:n_keep], tokens[-n_newest:]))
+    start, end = images.floor(n_keep), images.ceil(len(tokens) - n_newest)
+    images.drop(start, end)
+    kept = np.concatenate((tokens[:start], tokens[end:]))
+    if not len(kept):
+        raise PromptTooLong(
+            "entire prompt removed by truncation", n_tokens=len(tokens), n_ctx=n_ctx
+        )
+    return kept
 
 
-def check_tokens(tokens: Sequence[int], n_vocab: int) -> Tokens:
-    """The prompt as an array. Raises InvalidRequest for what is not a token of the model."""
+def check_tokens(tokens: Sequence[int], n_vocab: int, images: Images | None = None) -> Tokens:
+    """The prompt as an array. Raises InvalidRequest for what is not a token of the model, but for
+    those of ``images``."""
     if not len(tokens):
         raise InvalidRequest("no input provided")
     try:
@@ -82,7 +92,10 @@ def check_tokens(tokens: Sequence[int], n_vocab: int) -> Tokens:
         raise InvalidRequest("the prompt is not a list of token ids") from None
     if prompt.ndim != 1 or prompt.dtype.kind not in "iu":
         raise InvalidRequest("the prompt is not a list of token ids")
-    wrong = prompt[(prompt < 0) | (prompt >= n_vocab)]
+    is_wrong = (prompt < 0) | (prompt >= n_vocab)
+    if images:
+        is_wrong &= ~images.mask(len(prompt))
+    wrong = prompt[is_wrong]
     if len(wrong):
         raise InvalidRequest(f"the model has no token {wrong[0]}", token=int(wrong[0]))
     return prompt.astype(np.int32)
@@ -101,7 +114,8 @@ class Request:
     those that turn out to be right become tokens. ``marks`` are numbers of tokens behind which the
     state is to be remembered; a pass ends there where it can only be then (``ends_at_marks``).
     ``is_batch``: others go first.
-    ``piece`` gives the text of a token where some control tokens are visible.
+    ``piece`` gives the text of a token where some control tokens are visible. Of ``images`` each is
+    evaluated in a pass of its own, and kept or dropped as a whole.
     """
 
     id: str
@@ -126,6 +140,7 @@ class Request:
     proposal: list[int] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
     ends_at_marks: bool = False
+    images: Images = field(default_factory=Images)
 
     arrival: int = 0
     seq: SeqId | None = None
@@ -169,9 +184,18 @@ class Request:
     def next_pending(self) -> int:
         """How many of the pending tokens the next pass may evaluate."""
         most = _MOST_SCORED if self.is_scoring else self.pending
+        if self.images:
+            if image := self.next_image:
+                return len(image.tokens)
+            most = self.images.first(self.n_cached, len(self.tokens)) - self.n_cached
         if self.marks and self.ends_at_marks:
             most = min(most, self.marks[0] - self.n_cached)
         return min(self.pending, most)
+
+    @property
+    def next_image(self) -> Image | None:
+        """The image that is to be evaluated next, if it is one."""
+        return self.images.at(self.n_cached) if self.images else None
 
     @property
     def is_generating(self) -> bool:
@@ -247,7 +271,8 @@ class Request:
     def drop_oldest(self) -> tuple[int, int]:
         """Forget the oldest tokens behind ``n_keep``; returns their positions [start, end)."""
         start = self.n_keep
-        end = start + discarded(self.n_ctx, start)
+        end = self.images.ceil(start + discarded(self.n_ctx, start))
+        self.images.drop(start, end)
         del self.tokens[start:end]
         self.n_cached -= end - start
         self.shifted_tokens += end - start
@@ -291,7 +316,7 @@ class Request:
 
 def request_builder(
     engine: Engine, *, has_draft: bool
-) -> Callable[[str, Sequence[int], Generation, Sink], Request]:
+) -> Callable[[str, Prompt, Generation, Sink], Request]:
     """:func:`build_request` for one engine."""
     compiler = Compiler(engine.tokenizer, engine.info.n_vocab)
     return partial(build_request, engine, compiler, has_draft=has_draft)
@@ -301,7 +326,7 @@ def build_request(
     engine: Engine,
     compiler: Compiler,
     request_id: str,
-    tokens: Sequence[int],
+    given: Prompt,
     generation: Generation,
     sink: Sink,
     *,
@@ -317,9 +342,11 @@ def build_request(
     if not -1 <= generation.logprobs <= _MOST_LOGPROBS:
         message = f"logprobs must be between -1 and {_MOST_LOGPROBS}"
         raise InvalidOption(message, option="logprobs")
-    info, bos = engine.info, engine.tokenizer.bos
+    if given.images and (generation.heal or generation.echo):
+        raise Unsupported("a prompt with images can neither be healed nor have log-probabilities")
+    info, bos, images = engine.info, engine.tokenizer.bos, Images(given.images)
     n_ctx = context_limit(info)
-    whole, retaken = check_tokens(tokens, info.n_vocab), b""
+    whole, retaken = check_tokens(given.tokens, info.n_vocab, images), b""
     if generation.heal:
         n_stay, retaken = compiler.healer.split(whole)
         whole = whole[:n_stay]
@@ -328,8 +355,8 @@ def build_request(
             "the input length exceeds the context length", n_tokens=len(whole), n_ctx=n_ctx
         )
     n_keep = len(whole) if generation.num_keep < 0 else generation.num_keep + bool(whole[0] == bos)
-    n_keep = min(n_keep, n_ctx - 1)
-    prompt = fit_prompt(whole, n_keep, n_ctx, shift=generation.shift)
+    n_keep = images.floor(min(n_keep, n_ctx - 1))
+    prompt = fit_prompt(whole, n_keep, n_ctx, images, shift=generation.shift)
     visible = visible_pieces(engine.tokenizer, generation.visible) if generation.visible else {}
     guard = None
     if generation.constraint:
@@ -338,7 +365,7 @@ def build_request(
         guard = compiler.healer.guard(retaken, guard)
     sampler = Sampler(generation.sampling, info.n_vocab, n_ctx, guard)
     history = array("i", prompt.tobytes())
-    sampler.accept_prompt(history)
+    sampler.accept_prompt(array("i", prompt[prompt >= 0].tobytes()) if images else history)
     return Request(
         id=request_id,
         sink=sink,
@@ -357,7 +384,8 @@ def build_request(
         n_top=generation.logprobs,
         piece=with_visible(engine.tokenizer.piece, visible) if visible else None,
         n_scored=1 if generation.echo else len(prompt),
-        speculator=_speculator(generation, has_draft=has_draft),
+        speculator=None if images else _speculator(generation, has_draft=has_draft),
+        images=images,
     )
 
 

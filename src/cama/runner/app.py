@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 
 from cama.core.errors import CamaError, InvalidInput, InvalidRequest, QueueFull
 from cama.core.generation import Generation
+from cama.engine.base import Prompt
 from cama.runner.embedding import INLINE_CHARACTERS, embed, rank
 from cama.runner.engine_thread import EngineThread, Ready
 from cama.runner.outbox import Item, Outbox, Stream
+from cama.runner.pictures import look
 from cama.runner.protocol import (
     SECRET_HEADER,
     embedding_from_json,
@@ -54,6 +56,7 @@ class App:
         self._outbox = outbox
         self._on_failure_told = on_failure_told
         self._ids = count()
+        self._sight = asyncio.Lock()  # pixels take much memory: one request at a time
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if not self._is_trusted(scope):
@@ -107,6 +110,11 @@ class App:
 
     async def _tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
         match body:
+            case {"text": str(text), "add_special": bool(special), "images": [_, *_] as images}:
+                prompt = Generation(
+                    prompt=text, add_special=special, images=tuple(map(str, images))
+                )
+                return {"tokens": (await self._prompt(prompt)).tokens}
             case {"text": str(text), "add_special": bool(special), "parse_special": bool(parse)}:
                 return {"tokens": await _encode(self._engine.ready, text, special, parse)}
         raise InvalidRequest("tokenize needs text, add_special and parse_special")
@@ -143,8 +151,11 @@ class App:
         request_id = str(next(self._ids))
         stream = self._outbox.open()
         async with _watched(receive, stream):
-            tokens = await _prompt_tokens(ready, generation)
-            submit = partial(ready.loop.submit, request_id, tokens, generation, stream.put)
+            prompt = await self._prompt(generation)
+            submit = partial(
+                ready.loop.submit,
+                *(request_id, prompt.tokens, generation, stream.put, prompt.images),
+            )
             try:
                 if generation.constraint is None and not generation.heal:
                     submit()
@@ -154,6 +165,13 @@ class App:
             finally:
                 if not stream.finished:
                     ready.loop.cancel(request_id)
+
+    async def _prompt(self, generation: Generation) -> Prompt:
+        ready = self._engine.ready
+        if not generation.images:
+            return Prompt(await _prompt_tokens(ready, generation))
+        async with self._sight:
+            return await asyncio.to_thread(look, ready.engine, generation)
 
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, _T]) -> _T:

@@ -10,7 +10,7 @@ from typing import Protocol
 from cama.core.errors import CamaError, RunnerError, from_dict
 from cama.core.generation import Event, Generation
 from cama.core.priority import Priority
-from cama.engine.base import Engine, Vectors
+from cama.engine.base import Engine, Placed, Vectors
 from cama.runner.drafting import OpenEngine, open_draft, require_drafted
 from cama.runner.facts import describe
 from cama.runner.protocol import Health, RunnerConfig, RunnerInfo
@@ -27,6 +27,7 @@ class GenerationLoop(Protocol):
         tokens: Sequence[int],
         generation: Generation,
         sink: Callable[[Event | CamaError], None],
+        images: Sequence[Placed] = (),
     ) -> None: ...
 
     def submit_embedding(

@@ -60,8 +60,14 @@ class Runner(Protocol):
         """Score documents; cancelling it cancels the work."""
 
     async def tokenize(
-        self, text: str, *, add_special: bool = False, parse_special: bool = True
-    ) -> list[int]: ...
+        self,
+        text: str,
+        *,
+        add_special: bool = False,
+        parse_special: bool = True,
+        images: Sequence[str] = (),
+    ) -> list[int]:
+        """The tokens of ``text``; those of ``images`` that it has marks of are below zero."""
 
     async def detokenize(self, tokens: Sequence[int]) -> str: ...
 
@@ -110,9 +116,17 @@ class ChildRunner:
         return Ranked(scores=tuple(answer["scores"]), prompt_tokens=answer["prompt_tokens"])
 
     async def tokenize(
-        self, text: str, *, add_special: bool = False, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = False,
+        parse_special: bool = True,
+        images: Sequence[str] = (),
     ) -> list[int]:
-        body = {"text": text, "add_special": add_special, "parse_special": parse_special}
+        body: dict[str, Any] = {
+            "text": text, "add_special": add_special, "parse_special": parse_special,
+            "images": list(images),
+        }  # fmt: skip
         return list((await self._call("/tokenize", body))["tokens"])
 
     async def detokenize(self, tokens: Sequence[int]) -> str:

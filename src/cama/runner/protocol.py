@@ -5,7 +5,7 @@
     POST /generate    Generation -> NDJSON: {"chunk": ...}*, then {"finish": ...} or {"error": ...}
     POST /embed       Embedding -> Embedded
     POST /rank        Ranking -> Ranked
-    POST /tokenize    {"text", "add_special", "parse_special"} -> {"tokens": [...]}
+    POST /tokenize    {"text", "add_special", "parse_special", "images"} -> {"tokens": [...]}
     POST /detokenize  {"tokens"} -> {"text"}
     POST /pieces      {"tokens"} -> {"pieces": [...]}, bytes as Latin-1
 
@@ -55,6 +55,8 @@ class RunnerConfig:
     def to_json(self) -> dict[str, Any]:
         data = asdict(self) | {"model_path": str(self.model_path)}
         data["load"]["parts"] = [str(part) for part in self.load.parts]
+        projector = self.load.projector
+        data["load"]["projector"] = None if projector is None else str(projector)
         if self.load.draft is not None:
             data["load"]["draft"] |= {
                 "path": str(self.load.draft.path),
@@ -113,7 +115,9 @@ def _load_options(data: Mapping[str, Any]) -> LoadOptions:
             path=Path(draft["path"]), digest=draft["digest"], parts=_paths(draft["parts"])
         )
     rooms = tuple(Room(**room) for room in data["rooms"])
-    return LoadOptions(**{**data, "draft": draft, "parts": _paths(data["parts"]), "rooms": rooms})
+    parts, projector = _paths(data["parts"]), data["projector"] and Path(data["projector"])
+    read = {"draft": draft, "parts": parts, "rooms": rooms, "projector": projector}
+    return LoadOptions(**{**data, **read})
 
 
 def _paths(data: Sequence[str]) -> tuple[Path, ...]:
@@ -138,6 +142,7 @@ def generation_from_json(data: Mapping[str, Any]) -> Generation:
             "sampling": _sampling(data["sampling"]),
             "stop": tuple(data["stop"]),
             "visible": tuple(map(str, data["visible"])),
+            "images": tuple(map(str, data["images"])),
             "adapters": tuple(map(_adapter, data["adapters"])),
             "constraint": None if constraint is None else Constraint(**constraint),
         }

@@ -8,7 +8,7 @@ from cama.core.load import LoadOptions, spare_states
 from cama.gguf import GGMLType
 from cama.store.shape import Layer, Shape
 
-Kind = Literal["weights", "full", "window", "mla", "states", "compute", "process"]
+Kind = Literal["weights", "projector", "full", "window", "mla", "states", "compute", "process"]
 
 PROCESS_BYTES: Final = 64 << 20
 """A runner without a model: the interpreter, libggml and libllama (55 MiB on Linux)."""
@@ -45,8 +45,11 @@ class Need:
         return sum(item.n_bytes for item in self.items)
 
 
-def need(shape: Shape, load: LoadOptions) -> Need:
-    """What a model of ``shape`` takes with these options, on the engine that takes more."""
+def need(shape: Shape, load: LoadOptions, projector_bytes: int = 0) -> Need:
+    """What a model of ``shape`` takes with these options, on the engine that takes more.
+
+    ``projector_bytes`` are the weights of its projector, which are not mapped but read.
+    """
     n_cells = load.cells_for(shape.n_ctx_train)
     n_slots = max(1, load.n_parallel) + _n_spare(shape, load)
     kind = _cache_type(shape, load)
@@ -54,6 +57,7 @@ def need(shape: Shape, load: LoadOptions) -> Need:
     states = [layer.state * _FLOAT32 * n_slots for layer in shape.layers]
     items = [
         Item(kind="weights", n_layers=len(shape.layers), n_bytes=shape.weights_bytes),
+        Item(kind="projector", n_layers=0, n_bytes=projector_bytes),
         *_caches(shape.layers, cells),
         _item("states", states),
         Item(kind="compute", n_layers=0, n_bytes=_compute_bytes(shape, load, n_cells)),

@@ -39,11 +39,19 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A file by its size and shape. Two of the same ``path`` share their weights."""
+    """A file by its size and shape. Two of the same ``path`` share their weights.
+
+    ``projector_bytes`` are the weights of the projector beside it.
+    """
 
     path: str
     shape: Shape
     load: LoadOptions
+    projector_bytes: int = 0
+
+    @property
+    def need(self) -> Need:
+        return need(self.shape, self.load, self.projector_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +133,7 @@ def plan(
     model: Model, host: HostMemory, *, draft: Model | None = None, gpus: Sequence[Device] = ()
 ) -> Plan:
     """What ``model`` takes on ``host``, with layers on ``gpus`` as far as they have room."""
-    own, guessing = need(model.shape, model.load), _draft_need(model, draft)
+    own, guessing = model.need, _draft_need(model, draft)
     shares = _shares(model, own, guessing, host, gpus)
     return Plan(
         need=own,
@@ -142,14 +150,14 @@ def plan(
 def required(model: Model, draft: Model | None = None) -> int:
     """Bytes that a runner of ``model`` takes where all of it is in the machine's own memory."""
     guessing = _draft_need(model, draft)
-    return need(model.shape, model.load).n_bytes + (guessing.n_bytes if guessing else 0)
+    return model.need.n_bytes + (guessing.n_bytes if guessing else 0)
 
 
 def _draft_need(model: Model, draft: Model | None) -> Need | None:
     """The draft's share of their process: weights of one file exist once, and so does Python."""
     if draft is None:
         return None
-    found = need(draft.shape, draft.load)
+    found = draft.need
     dropped = {"process", "weights"} if draft.path == model.path else {"process"}
     kept = tuple(item for item in found.items if item.kind not in dropped)
     return replace(found, items=kept)
@@ -209,7 +217,7 @@ def _longest(model: Model, draft: Model | None, host: HostMemory, gpus: Sequence
     def fits(n_ctx: int) -> bool:
         longer = replace(model, load=replace(model.load, n_ctx=n_ctx, n_cells=0))
         guesses = draft and replace(draft, load=replace(draft.load, n_ctx=n_ctx, n_cells=0))
-        own, guessing = need(longer.shape, longer.load), _draft_need(longer, guesses)
+        own, guessing = longer.need, _draft_need(longer, guesses)
         return _shares(longer, own, guessing, host, gpus)[0].n_bytes <= host.available
 
     highest = model.shape.n_ctx_train or _MAX_CONTEXT

@@ -30,7 +30,7 @@ NOTES: Mapping[str, str] = {
     "template": "A template in Go's language for this request alone.",
     "context": "Ids of tokens that an earlier answer gave, to go on from there.",
     "raw": "The prompt is taken as it is, without the model's template.",
-    "images": "Images in base64: refused, for no model sees in this version.",
+    "images": "Images in base64, for models that see: PNG, JPEG, WebP, GIF or BMP.",
     "input": "A text, or several.",
     "EmbeddingsBody.input": "A text, several, or ids of tokens.",
     "ResponseBody.input": "A text, or the items of a conversation.",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cama.ggml import _abi, _llama_abi
+from cama.ggml import _abi, _llama_abi, _mtmd_abi
 
 pytest.importorskip("clang.cindex", reason="libclang is not installed")
 if shutil.which("gcc") is None:
@@ -22,8 +22,8 @@ SCRIPT = Path(__file__).parents[3] / "scripts" / "generate_abi.py"
 
 
 @pytest.fixture(scope="module")
-def headers() -> tuple[Any, Any]:
-    found: tuple[Any, Any] = importlib.import_module("scripts.generate_abi").headers()
+def headers() -> tuple[Any, Any, Any]:
+    found: tuple[Any, Any, Any] = importlib.import_module("scripts.generate_abi").headers()
     return found
 
 
@@ -34,12 +34,12 @@ def test_generated_files_are_up_to_date() -> None:
     assert run.returncode == 0, run.stdout
 
 
-@pytest.mark.parametrize(("index", "module"), [(0, _abi), (1, _llama_abi)])
+@pytest.mark.parametrize(("index", "module"), [(0, _abi), (1, _llama_abi), (2, _mtmd_abi)])
 def test_structures_have_the_compilers_layout(
-    headers: tuple[Any, Any], index: int, module: Any
+    headers: tuple[Any, Any, Any], index: int, module: Any
 ) -> None:
     structs = headers[index].structs
-    assert len(structs) > 5
+    assert len(structs) > 4
     for name, cursor in structs.items():
         bound = getattr(module, name)
         assert ctypes.sizeof(bound) == cursor.type.get_size(), name
@@ -52,6 +52,8 @@ def test_functions_that_take_callbacks_release_the_gil() -> None:
         assert _abi.Ggml.__annotations__[name].startswith("Blocking")
     for name in ("llama_model_load_from_file", "llama_init_from_model", "llama_log_set"):
         assert _llama_abi.Llama.__annotations__[name].startswith("Blocking")
+    for name in ("mtmd_init_from_file", "mtmd_encode_chunk", "mtmd_tokenize_from_parts"):
+        assert _mtmd_abi.Mtmd.__annotations__[name].startswith("Blocking")
 
 
 def test_functions_that_build_graphs_keep_the_gil() -> None:

@@ -69,7 +69,12 @@ class FakeRunner:
         raise NotImplementedError
 
     async def tokenize(
-        self, text: str, *, add_special: bool = False, parse_special: bool = True
+        self,
+        text: str,
+        *,
+        add_special: bool = False,
+        parse_special: bool = True,
+        images: Sequence[str] = (),
     ) -> list[int]:
         raise NotImplementedError
 

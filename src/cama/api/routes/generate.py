@@ -54,5 +54,7 @@ def _check(body: GenerateRequest) -> None:
         raise InvalidRequest("raw mode does not support template, system, or context")
     if body.suffix and (body.raw or body.context):
         raise InvalidRequest("suffix goes with neither raw mode nor context")
-    if body.images and (body.raw or body.suffix):
-        raise InvalidRequest("images go with neither raw mode nor a suffix", field="images")
+    if body.images and (body.raw or body.suffix or body.context):
+        raise InvalidRequest(
+            "images go with neither raw mode, nor a suffix, nor a context", field="images"
+        )

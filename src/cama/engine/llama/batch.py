@@ -1,12 +1,18 @@
 """Plans as libllama's batches: arrays that are allocated once and filled for each pass."""
 
+from collections.abc import Callable
 from ctypes import c_float
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cama.engine.base import Logits, Plan
+from cama.engine.cells import Ids
 from cama.ggml._llama_abi import llama_batch
 from cama.ggml.llama import llama
+
+Embeddings = NDArray[np.float32]
+"""Float32 [tokens, width]."""
 
 
 class Batch:
@@ -28,19 +34,49 @@ class Batch:
             logits=self._outputs.ctypes.data,
         )
 
-    def fill(self, plan: Plan) -> llama_batch:
-        """The batch of ``plan``, valid until the next call."""
+    def fill(self, plan: Plan, position: Callable[[int, int], int] | None = None) -> llama_batch:
+        """The batch of ``plan``, valid until the next call.
+
+        ``position`` gives that of a token by its sequence and index, where they are not the same.
+        """
         first = 0
         for span in plan.spans:
             end = first + len(span.tokens)
+            start = position(span.seq, span.start) if position else span.start
             self._tokens[first:end] = span.tokens
-            self._positions[first:end] = np.arange(span.start, span.start + end - first)
+            self._positions[first:end] = np.arange(start, start + end - first)
             self._seqs[first:end] = span.seq
             self._outputs[first:end] = 0
             self._outputs[end - span.n_outputs : end] = 1
             first = end
         self._batch.n_tokens = first
         return self._batch
+
+
+class ImageBatch:
+    """A part of an image: rows of ``embeddings`` at ``positions`` of a sequence.
+
+    ``positions`` are int32 [kinds, tokens]: M-RoPE has four kinds, others one. ``wants_logits``:
+    behind the last token.
+    """
+
+    def __init__(
+        self, embeddings: Embeddings, positions: Ids, seq: int, *, wants_logits: bool
+    ) -> None:
+        n_tokens = len(embeddings)
+        outputs = np.zeros(n_tokens, np.int8)
+        outputs[-1] = wants_logits
+        seqs, n_seqs = np.full(1, seq, np.int32), np.ones(n_tokens, np.int32)
+        pointers = np.full(n_tokens, seqs.ctypes.data, np.uintp)
+        arrays = (
+            np.ascontiguousarray(embeddings), np.ascontiguousarray(positions),
+            n_seqs, pointers, outputs,
+        )  # fmt: skip
+        self._arrays = (*arrays, seqs)
+        embd, pos, counts, seq_ids, logits = (array.ctypes.data for array in arrays)
+        self.batch = llama_batch(
+            n_tokens=n_tokens, embd=embd, pos=pos, n_seq_id=counts, seq_id=seq_ids, logits=logits
+        )
 
 
 def logits_of(context: int, n_rows: int, n_vocab: int) -> Logits:

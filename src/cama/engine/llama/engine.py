@@ -5,13 +5,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cama.core.errors import CacheFull, EngineError, Interrupted, LoadFailed
+from cama.core.errors import CacheFull, EngineError, Interrupted, LoadFailed, Unsupported
 from cama.core.generation import Adapters
 from cama.core.load import LoadOptions
-from cama.engine.base import EngineInfo, Logits, Plan, Pooling, SeqId, Vectors
+from cama.engine.base import (
+    EngineInfo,
+    Logits,
+    Picture,
+    Plan,
+    Pooling,
+    Prompt,
+    SeqId,
+    Span,
+    Vectors,
+)
 from cama.engine.llama import state
 from cama.engine.llama.adapters import ContextAdapters
-from cama.engine.llama.batch import Batch, logits_of
+from cama.engine.llama.batch import Batch, ImageBatch, logits_of
 from cama.engine.llama.embedder import Embedder
 from cama.engine.llama.memory import Memory
 from cama.engine.llama.model import (
@@ -23,7 +33,8 @@ from cama.engine.llama.model import (
     open_context,
     open_model,
 )
-from cama.engine.plan_check import check_plan, check_sequence
+from cama.engine.llama.projector import Projector
+from cama.engine.plan_check import check_plan, check_sequence, image_span
 from cama.engine.pooling import check_texts
 from cama.engine.threads import default_threads
 from cama.engine.tokenizer import LlamaTokenizer
@@ -43,17 +54,20 @@ _log = logging.getLogger(__name__)
 
 
 class LlamaEngine:
-    """Implements cama.engine.base.Engine, Adapts, Embeds, Interruptible and Resumes."""
+    """Implements cama.engine.base.Engine, Adapts, Embeds, Interruptible, Resumes and Sees."""
 
     def __init__(self, model: int, path: Path, load: LoadOptions, reason: str) -> None:
         """Take over ``model``, loaded from ``path``, which ``close`` frees."""
         self._model, self._context = model, 0
         self._load = load
         self._embedder: Embedder | None = None
+        self._projector: Projector | None = None
         self._abort = AbortFlag()
         try:
             self.tokenizer = LlamaTokenizer.of_model(model)
             self._open_context(path, load)
+            if load.projector is not None:
+                self._projector = Projector(load.projector, model, self._n_threads, load.n_batch)
         except BaseException:
             self._free()
             raise
@@ -123,18 +137,57 @@ class LlamaEngine:
 
     def forward(self, plan: Plan) -> Logits:
         self._require_open()
-        check_plan(plan, self.info, self._memory.cells)
+        image = image_span(plan, self.info, self._memory.cells)
+        if image is None:
+            check_plan(plan, self.info, self._memory.cells)
         self._adapters.apply(plan)
-        batch = self._batch.fill(plan)
-        self._memory.append(plan)
         self._abort.clear()
-        status = llama().llama_decode(self._context, batch)
+        status = self._read(plan) if image is None else self._see(plan, image)
         llama().llama_synchronize(self._context)
         if status:
             self._memory.withdraw(plan)
             raise _failure(status)
         self._memory.is_shift_pending = False
         return logits_of(self._context, plan.n_outputs, self.info.n_vocab)
+
+    def _read(self, plan: Plan) -> int:
+        """Decode tokens; the status that libllama gives."""
+        batch = self._batch.fill(plan, self._memory.position)
+        self._memory.append(plan)
+        return llama().llama_decode(self._context, batch)
+
+    def _see(self, plan: Plan, span: Span) -> int:
+        """Encode the image of ``plan`` and decode it, as many of its tokens at a time as fit."""
+        projector, image = self._projector, span.image
+        if projector is None or image is None or span.n_outputs > 1:
+            raise EngineError("the engine cannot evaluate this image")
+        self._memory.append(plan)
+        try:
+            embeddings = projector.encode(image)
+        except EngineError:
+            self._memory.withdraw(plan)
+            raise
+        positions = projector.positions(image, self._memory.position(span.seq, span.start))
+        n_tokens, n_batch = len(span.tokens), self.info.n_batch
+        with projector.view(image, self._context):
+            for start in range(0, n_tokens, n_batch):
+                part = slice(start, start + n_batch)
+                ends = span.n_outputs > 0 and start + n_batch >= n_tokens
+                batch = ImageBatch(
+                    embeddings[part], positions[:, part], span.seq, wants_logits=ends
+                )
+                if status := llama().llama_decode(self._context, batch.batch):
+                    return status
+        return 0
+
+    @property
+    def has_sight(self) -> bool:
+        return self._projector is not None
+
+    def look(self, parts: Sequence[str | Picture], *, add_special: bool) -> Prompt:
+        if self._projector is None:
+            raise Unsupported("the model has no projector: it cannot look at images")
+        return self._projector.read(parts, add_special=add_special)
 
     def share(self, source: SeqId, target: SeqId, length: int) -> None:
         self._check(source, target)
@@ -227,6 +280,8 @@ class LlamaEngine:
     def _free(self) -> None:
         if self._embedder is not None:
             self._embedder.close()
+        if self._projector is not None:
+            self._projector.close()
         context, self._context = self._context, 0
         model, self._model = self._model, 0
         if context:

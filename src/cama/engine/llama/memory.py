@@ -8,6 +8,7 @@ from cama.engine.base import Plan
 from cama.engine.cells import Cells
 from cama.engine.checkpoints import Checkpoints
 from cama.engine.llama import state
+from cama.engine.llama.positions import Positions
 from cama.ggml.llama import llama
 
 
@@ -32,22 +33,33 @@ class Memory:
         self.is_shift_pending = False
         self._checkpoints: Checkpoints | None = None  # until one is asked for
         self._states: dict[int, bytes] = {}  # of checkpoints, by slot
+        self._positions = Positions()
 
     def append(self, plan: Plan) -> None:
         """Account for the tokens of ``plan``. Raises CacheFull."""
         self.cells.allocate_spans([(span.seq, len(span.tokens)) for span in plan.spans])
+        for span in plan.spans:
+            if span.image is not None:
+                n_tokens, n_positions = len(span.tokens), span.image.n_positions
+                self._positions.add(span.seq, span.start, n_tokens, n_positions)
 
     def withdraw(self, plan: Plan) -> None:
         """Forget the tokens of ``plan``, of which libllama may have kept any number."""
         for span in plan.spans:
-            self.cells.truncate(span.seq, self._cut(span.seq, span.start))
+            self._forget(span.seq, self._cut(span.seq, span.start))
         self._prune()
+
+    def position(self, seq: int, index: int) -> int:
+        """The position of the token of ``seq`` with ``index``, of the next one at its length."""
+        return self._positions.at(seq, index)
 
     def share(self, source: int, target: int, length: int) -> None:
         self._require(source, length)
         self.cells.share(source, target, length)
         if length:
-            llama().llama_memory_seq_cp(self._memory, source, target, 0, self._end(length))
+            self._positions.share(source, target, length)
+            end = self._end(source, length)
+            llama().llama_memory_seq_cp(self._memory, source, target, 0, end)
             self._rewind(source, target, length)
 
     def truncate(self, seq: int, length: int) -> int:
@@ -61,7 +73,7 @@ class Memory:
         except EngineError:
             return 0
         kept = self._cut(seq, length)
-        self.cells.truncate(seq, kept)
+        self._forget(seq, kept)
         self._prune()
         return kept
 
@@ -70,6 +82,7 @@ class Memory:
         n = self.cells.length(seq)
         if length >= n:
             return n
+        length = self._positions.floor(seq, length)
         if self._is_recurrent:
             return self._checkpoints.last(seq, length) if self._checkpoints else 0
         return length if self._is_whole(seq, length) else 0
@@ -99,7 +112,7 @@ class Memory:
         except EngineError:
             self.clear([target])
             raise
-        llama().llama_memory_seq_rm(self._memory, target, length, -1)
+        llama().llama_memory_seq_rm(self._memory, target, self.position(source, length), -1)
 
     def _prune(self) -> None:
         """Cells may have become free."""
@@ -107,7 +120,7 @@ class Memory:
             del self._states[slot]
 
     def shift(self, seq: int, start: int, end: int) -> None:
-        if not self._can_shift:
+        if not self._can_shift or self._positions.has_images(seq):
             raise EngineError("the cache of this model cannot shift")
         n_before = self.cells.length(seq)
         if end >= n_before and self._is_recurrent:
@@ -126,7 +139,8 @@ class Memory:
         self._require(seq, length)
         if length == self.cells.length(seq):
             return seq
-        llama().llama_memory_seq_cp(self._memory, seq, self._spare, 0, self._end(length))
+        end = self._end(seq, length)
+        llama().llama_memory_seq_cp(self._memory, seq, self._spare, 0, end)
         self._rewind(seq, self._spare, length)
         return self._spare
 
@@ -144,12 +158,18 @@ class Memory:
     def clear(self, seqs: Iterable[int]) -> None:
         for seq in seqs:
             self._cut(seq, 0)
-            self.cells.truncate(seq, 0)
+            self._forget(seq, 0)
         self._prune()
+
+    def _forget(self, seq: int, length: int) -> None:
+        """Account for the loss of all tokens of ``seq`` from ``length`` on."""
+        self.cells.truncate(seq, length)
+        self._positions.truncate(seq, length)
 
     def _cut(self, seq: int, length: int) -> int:
         """Remove positions from ``length`` on, or all where libllama cannot cut there."""
-        removed = llama().llama_memory_seq_rm(self._memory, seq, length or -1, -1)
+        start = self.position(seq, length) if length else -1
+        removed = llama().llama_memory_seq_rm(self._memory, seq, start, -1)
         if removed:
             return length
         llama().llama_memory_seq_rm(self._memory, seq, -1, -1)
@@ -167,7 +187,7 @@ class Memory:
         if not self._window or self._is_recurrent or not length:
             return True
         first = llama().llama_memory_seq_pos_min(self._memory, seq)
-        return first <= max(0, length - self._window)
+        return first <= max(0, self.position(seq, length) - self._window)
 
-    def _end(self, length: int) -> int:
-        return -1 if self._is_recurrent else length
+    def _end(self, seq: int, length: int) -> int:
+        return -1 if self._is_recurrent else self.position(seq, length)

@@ -1,0 +1,341 @@
+"""Images through libllama's engine: as libmtmd's own helpers see them, cached, cut and refused."""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cama.core.errors import (
+    EngineError,
+    InvalidModelFile,
+    InvalidRequest,
+    LoadFailed,
+    ModelNotFound,
+    PromptTooLong,
+    Unsupported,
+)
+from cama.core.load import LoadOptions
+from cama.engine.base import Logits, Plan, Prompt, SeqId, Span
+from cama.engine.llama.engine import LlamaEngine
+from cama.engine.loop import Loop
+from cama.engine.select import open_engine
+from cama.runner.pictures import look
+from tests.engine.mtmd_reference import reference
+from tests.engine.sinks import Sink, drain, generation, submit
+from tests.projectors import SEES, make_projector, png
+
+pytestmark = pytest.mark.native
+
+A, B = SeqId(0), SeqId(1)
+
+MARK = "<__media__>"
+
+
+class Seer:
+    """An engine that sees, and its files."""
+
+    def __init__(self, model: Path, projector: Path, **load: Any) -> None:
+        self.model, self.projector = model, projector
+        defaults: dict[str, Any] = {"n_ctx": 2048, "n_threads": 1, "cache_type": "f32"}
+        self.load = LoadOptions(**{**defaults, **load, "projector": projector})
+        self.engine = LlamaEngine.open(model, self.load, "test", lambda _: None)
+
+    def prompt(self, text: str, *images: bytes, **options: Any) -> Prompt:
+        """That of a text with a mark for each image."""
+        encoded = tuple(b64encode(image).decode() for image in images)
+        for n in range(len(images)):
+            text = text.replace(MARK, f"[img-{n}]", 1)
+        return look(self.engine, generation(text, images=encoded, **options))
+
+    def ask(self, loop: Loop, name: str, text: str, *images: bytes, **options: Any) -> Sink:
+        """Hand a request to ``loop``."""
+        sink, prompt = Sink(), self.prompt(text, *images)
+        loop.submit(name, prompt.tokens, generation(**options), sink, prompt.images)
+        return sink
+
+    def answer(self, text: str, *images: bytes, **options: Any) -> Sink:
+        """One request, alone on a fresh loop that starts with an empty cache."""
+        loop = Loop(self.engine)
+        sink = self.ask(loop, "only", text, *images, **options)
+        drain(loop)
+        for seq in range(self.engine.info.n_seq_max):
+            self.engine.truncate(SeqId(seq), 0)
+        return sink
+
+
+@pytest.fixture(scope="module")
+def seers(
+    tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Seer]]:
+    """By architecture; each is loaded once, and has an empty cache."""
+    folder, made = tmp_path_factory.mktemp("seers"), dict[str, Seer]()
+
+    def find(architecture: str) -> Seer:
+        if architecture not in made:
+            projector = make_projector(folder / f"{architecture}.gguf", SEES[architecture])
+            made[architecture] = Seer(tiny_model(architecture, "F32"), projector)
+        engine = made[architecture].engine
+        for seq in range(engine.info.n_seq_max):
+            engine.truncate(SeqId(seq), 0)
+        return made[architecture]
+
+    yield find
+    for seer in made.values():
+        seer.engine.close()
+
+
+@pytest.fixture(params=sorted(SEES))
+def seer(request: pytest.FixtureRequest, seers: Callable[[str], Seer]) -> Seer:
+    return seers(request.param)
+
+
+def evaluate(engine: LlamaEngine, prompt: Prompt, seq: SeqId = A) -> Logits:
+    """Evaluate a prompt span by span; the logits behind it."""
+    start, row = 0, np.empty(0, np.float32)
+    starts = {placed.start: placed for placed in prompt.images}
+    while start < len(prompt.tokens):
+        placed = starts.get(start)
+        end = min((at for at in starts if at > start), default=len(prompt.tokens))
+        end = placed.end if placed else min(end, start + engine.info.n_batch)
+        image = placed.image if placed else None
+        span = Span(seq, start, prompt.tokens[start:end], int(end == len(prompt.tokens)), (), image)
+        rows = engine.forward(Plan((span,)))
+        row = rows[-1].copy() if len(rows) else row
+        start = end
+    return row
+
+
+TEXTS = [
+    (f"what is {MARK} here?", [png(1)]),
+    (f"{MARK}{MARK} and {MARK}.", [png(1), png(2, 64, 64), png(1)]),
+    (f"a tall one: {MARK}\n", [png(3, 20, 90)]),
+]
+
+
+@pytest.mark.parametrize(("text", "images"), TEXTS)
+def test_images_are_seen_as_libmtmd_sees_them(
+    seer: Seer, text: str, images: Sequence[bytes]
+) -> None:
+    with reference(seer.model, seer.projector, seer.load) as other:
+        expected = other.logits(text, images)
+        tokens = other.greedy(text, images, 12)
+    found = evaluate(seer.engine, seer.prompt(text, *images))
+    assert float(np.abs(found - expected).max()) <= 1e-4
+    seer.engine.truncate(A, 0)
+    sink = seer.answer(text, *images, num_predict=12, logprobs=0)
+    logprobs = [one.token for chunk in sink.chunks for one in chunk.logprobs]
+    assert logprobs == tokens[: len(logprobs)]
+    assert len(logprobs) >= 11  # an end is not among them
+
+
+def test_another_image_gives_another_answer(seer: Seer) -> None:
+    text = f"what is {MARK} here?"
+    rows = []
+    for seed in (1, 2):
+        rows.append(evaluate(seer.engine, seer.prompt(text, png(seed))))
+        seer.engine.truncate(A, 0)
+    assert float(np.abs(rows[0] - rows[1]).max()) > 0
+
+
+def test_equal_images_are_cached_and_others_are_not(seer: Seer) -> None:
+    loop, text = Loop(seer.engine), f"see {MARK} and tell me what it is"
+    first = seer.ask(loop, "first", text, png(1), num_predict=3)
+    drain(loop)
+    again = seer.ask(loop, "again", text, png(1), num_predict=3)
+    drain(loop)
+    other = seer.ask(loop, "other", text, png(2), num_predict=3)
+    drain(loop)
+    loop.check_integrity()
+    assert first.finish.cached_tokens == 0
+    assert again.text == first.text
+    assert again.finish.cached_tokens == again.finish.prompt_tokens - 1
+    (placed,) = seer.prompt(text, png(2)).images
+    assert other.finish.cached_tokens == placed.start
+    assert other.finish.miss_reason == "diverged"
+
+
+def test_an_image_at_the_end_is_read_again_as_a_whole(seers: Callable[[str], Seer]) -> None:
+    """The last token of a prompt is always evaluated, and an image has no last token alone."""
+    seer = seers("llama")
+    loop, text = Loop(seer.engine), f"see {MARK}"
+    sinks = []
+    for name in ("first", "again"):
+        sinks.append(seer.ask(loop, name, text, png(1), num_predict=4))
+        drain(loop)
+        loop.check_integrity()
+    (placed,) = seer.prompt(text, png(1)).images
+    assert placed.end == sinks[0].finish.prompt_tokens
+    assert sinks[1].finish.cached_tokens == placed.start
+    assert sinks[1].text == sinks[0].text
+
+
+def test_images_do_not_disturb_what_is_generated_beside_them(seer: Seer) -> None:
+    alone = Loop(seer.engine)
+    plain = submit(alone, seer.engine, "plain", "Hello there", num_predict=20)
+    drain(alone)
+    for seq in range(4):
+        seer.engine.truncate(SeqId(seq), 0)
+    loop = Loop(seer.engine)
+    beside = submit(loop, seer.engine, "beside", "Hello there", num_predict=20)
+    for _ in range(3):
+        loop.step()
+    images = [
+        seer.ask(loop, f"{n}", f"{MARK} or {MARK}?", png(n), png(n + 1), num_predict=5)
+        for n in range(3)
+    ]
+    drain(loop)
+    loop.check_integrity()
+    assert beside.text == plain.text
+    assert all(sink.finish.reason in ("length", "stop") for sink in images)
+
+
+def test_a_prompt_with_images_is_cancelled_between_them(seer: Seer) -> None:
+    loop = Loop(seer.engine)
+    sink = seer.ask(loop, "gone", f"{MARK} {MARK} {MARK}", png(1), png(2), png(3))
+    for _ in range(3):
+        loop.step()
+    loop.cancel("gone")
+    drain(loop)
+    loop.check_integrity()
+    assert not sink.events
+    again = seer.ask(loop, "again", f"{MARK} {MARK} {MARK}", png(1), png(2), png(3), num_predict=2)
+    drain(loop)
+    assert again.finish.cached_tokens >= seer.prompt(MARK, png(1)).images[0].end
+
+
+def test_a_cut_never_parts_an_image_of_two_dimensions(seers: Callable[[str], Seer]) -> None:
+    seer = seers("qwen2vl")
+    prompt = seer.prompt(f"see {MARK} now", png(1, 80, 60))
+    (placed,) = prompt.images
+    assert placed.image.n_positions < len(placed.image.tokens)
+    whole = evaluate(seer.engine, prompt)
+    with pytest.raises(EngineError, match="cannot be resumed"):
+        seer.engine.share(A, B, placed.start + 1)
+    assert seer.engine.truncate(A, placed.start + 1) == placed.start
+    again = Span(A, placed.start, placed.image.tokens, 0, (), placed.image)
+    seer.engine.forward(Plan((again,)))
+    seer.engine.share(A, B, placed.end)
+    tail = prompt.tokens[placed.end :]
+    row = seer.engine.forward(Plan((Span(B, placed.end, tail, 1),)))[0]
+    assert float(np.abs(row - whole).max()) <= 1e-4
+
+
+def test_a_full_window_drops_an_image_as_a_whole(seer: Seer) -> None:
+    text = f"{MARK}" + " a" * 1930
+    sink = seer.answer(text, png(1), num_predict=150, num_keep=0)
+    n_image = len(seer.prompt(MARK, png(1)).images[0].image.tokens)
+    assert sink.finish.reason in ("length", "stop")
+    assert sink.finish.shifted_tokens >= n_image
+    assert sink.finish.truncated_tokens == 0
+    ended = seer.answer(text, png(1), num_predict=150, shift=False)
+    assert ended.finish.reason == "length"
+    assert ended.finish.eval_tokens < 150
+
+
+def test_a_long_prompt_loses_whole_images_and_says_so(seers: Callable[[str], Seer]) -> None:
+    seer = seers("llama")
+    text = f"keep {MARK} " + "a " * 3000
+    n_tokens = len(seer.prompt(text, png(1)).tokens)
+    sink = seer.answer(text, png(1), num_predict=2, num_keep=10)
+    assert sink.finish.truncated_tokens == n_tokens - sink.finish.prompt_tokens
+    refused = seer.answer(text, png(1), truncate=False)
+    assert isinstance(refused.error, PromptTooLong)
+
+
+def test_passes_of_images_may_be_longer_than_a_batch(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    model = tiny_model("llama", "F32")
+    projector = make_projector(tmp_path / "p.gguf", "mlp")
+    text, image = f"what is {MARK}?", png(1)
+    seer = Seer(model, projector, n_batch=24)
+    try:
+        prompt = seer.prompt(text, image)
+        assert len(prompt.images[0].image.tokens) > 24
+        found = evaluate(seer.engine, prompt)
+    finally:
+        seer.engine.close()
+    with reference(model, projector, seer.load) as other:
+        assert float(np.abs(found - other.logits(text, [image])).max()) <= 1e-4
+
+
+def test_an_image_that_is_seen_at_once_needs_a_pass_for_it(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    projector = make_projector(tmp_path / "p.gguf", "gemma3")
+    seer = Seer(tiny_model("gemma3", "F32"), projector, n_batch=2)
+    try:
+        with pytest.raises(Unsupported, match="num_batch of 4 or more"):
+            seer.prompt(f"see {MARK}", png(1))
+    finally:
+        seer.engine.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "error", "said"),
+    [
+        ("[img-0] [img-1]", {}, InvalidRequest, "invalid image index: 1"),
+        ("none", {}, InvalidRequest, "leaves an image out"),
+        ((1, 2), {}, InvalidRequest, "no place in a prompt of token ids"),
+        ("[img-0] \ud800", {}, InvalidRequest, "half a surrogate pair"),
+    ],
+)
+def test_prompts_that_do_not_go_with_their_images(
+    seers: Callable[[str], Seer], text: Any, options: Any, error: type[Exception], said: str
+) -> None:
+    image = b64encode(png()).decode()
+    with pytest.raises(error, match=said):
+        look(seers("llama").engine, generation(text, images=(image,), **options))
+
+
+@pytest.mark.parametrize("option", ["heal", "echo"])
+def test_what_does_not_go_with_images(seers: Callable[[str], Seer], option: str) -> None:
+    sink = seers("llama").answer(MARK, png(), **{option: True})
+    assert isinstance(sink.error, Unsupported)
+
+
+def test_a_model_with_a_projector_is_libllamas(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    projector = make_projector(tmp_path / "p.gguf", "mlp")
+    load = LoadOptions(n_ctx=2048, n_threads=1, projector=projector)
+    engine = open_engine(tiny_model("llama", "F32"), load, lambda _: None)
+    try:
+        assert engine.info.engine == "llama"
+        assert "projector" in engine.info.reason
+    finally:
+        engine.close()
+
+
+def test_an_engine_without_a_projector_says_so(tiny_model: Callable[..., Path]) -> None:
+    load = LoadOptions(n_ctx=512, n_threads=1)
+    engine = open_engine(tiny_model("llama", "F32"), load, lambda _: None)
+    try:
+        with pytest.raises(Unsupported, match="native engine runs this model without a projector"):
+            look(engine, generation("[img-0]", images=(b64encode(png()).decode(),)))
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "said"),
+    [
+        (lambda path: path.unlink(), ModelNotFound, "does not exist"),
+        (lambda path: path.write_bytes(b"GGUF"), InvalidModelFile, "p.gguf"),
+        (lambda path: make_projector(path, "mlp", n_embd=128), LoadFailed, "mismatch"),
+    ],
+)
+def test_projectors_that_do_not_fit(
+    tiny_model: Callable[..., Path],
+    tmp_path: Path,
+    spoil: Callable[[Path], object],
+    error: type[Exception],
+    said: str,
+) -> None:
+    projector = make_projector(tmp_path / "p.gguf", "mlp")
+    spoil(projector)
+    with pytest.raises(error, match=said):
+        Seer(tiny_model("llama", "F32"), projector)
