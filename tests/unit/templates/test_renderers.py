@@ -18,7 +18,7 @@ from cama.templates.renderers import deepseek, gemma, lfm, qwen
 from cama.templates.renderers.table import RENDERERS, BuiltIn, default_parser
 from cama.templates.renderers.talk import Talk
 from cama.wire.requests import Message
-from tests.unit.templates.answers.conftest import TOOLS, parsed
+from tests.unit.templates.answers.conftest import TOOLS, by_bytes, parsed
 
 SAME: Mapping[str, tuple[Callable[[Talk], str], str]] = {
     "Qwen-Qwen3-0.6B": (qwen.hermes, ""),
@@ -129,7 +129,12 @@ def test_calls_that_a_renderer_writes_are_read_by_its_parser(name: str) -> None:
     marks = ["Let me see.", *(mark for one in form.forms for mark in one.opens)]
     answer = answer[min(answer.index(mark) for mark in marks if mark in answer) :]
     ends = [answer.index(end) for end in ENDS if end in answer]
-    assert parsed(form, answer[: min(ends)])[2] == [(c.name, c.arguments) for c in CALLS]
+    answer = answer[: min(ends)]
+    whole = parsed(form, answer)
+    assert whole[2] == [(c.name, c.arguments) for c in CALLS]
+    n = len(answer.encode())
+    for cuts in (*((cut,) for cut in range(n)), range(1, n)):
+        assert parsed(form, *by_bytes(answer, *cuts)) == whole
     assert "Let me see." in prompt
     assert "sunny" in prompt
 

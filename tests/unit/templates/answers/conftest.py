@@ -1,5 +1,6 @@
 """Answers and the tools that are called in them."""
 
+import codecs
 from typing import Any
 
 from cama.core.answer import Piece
@@ -45,6 +46,13 @@ def parsed(form: AnswerFormat, *texts: str, prompt: str = "", tools: Tools = TOO
     parser = form.parser(tools, prompt, reads_calls=bool(tools))
     pieces = [*map(parser.feed, texts), parser.end()]
     return joined(pieces)
+
+
+def by_bytes(text: str, *cuts: int) -> list[str]:
+    """What a runner sends of ``text`` when its tokens end at these bytes: whole characters."""
+    data, decoder = text.encode(), codecs.getincrementaldecoder("utf-8")()
+    ends = [*cuts, len(data)]
+    return [decoder.decode(data[start:end]) for start, end in zip([0, *cuts], ends, strict=True)]
 
 
 def joined(pieces: list[Piece]) -> Parsed:

@@ -1,6 +1,5 @@
 """Every parser that Ollama has a name for: an answer in its family's marks, in any pieces."""
 
-import codecs
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 from cama.core.answer import ToolCall
 from cama.templates.answers.families import answer_format
 from cama.templates.answers.formats import AnswerFormat, TaggedFormat
-from tests.unit.templates.answers.conftest import Parsed, parsed
+from tests.unit.templates.answers.conftest import Parsed, by_bytes, parsed
 
 WEATHER: dict[str, Any] = {"city": "Zürich 🐪", "days": 3}
 NOTES: dict[str, Any] = {"query": 'a "b"', "deep": False, "tags": ["ä", "ö"]}
@@ -126,13 +125,6 @@ CASES = {
 
 def wanted(name: str) -> Parsed:
     return SAID, THOUGHT if CASES[name].thinks else "", CALLS
-
-
-def by_bytes(text: str, *cuts: int) -> list[str]:
-    """What a runner sends of ``text`` when its tokens end at these bytes: whole characters."""
-    data, decoder = text.encode(), codecs.getincrementaldecoder("utf-8")()
-    ends = [*cuts, len(data)]
-    return [decoder.decode(data[start:end]) for start, end in zip([0, *cuts], ends, strict=True)]
 
 
 def trimmed(found: Parsed) -> Parsed:

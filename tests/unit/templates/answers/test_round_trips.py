@@ -13,7 +13,7 @@ from cama.core.errors import InvalidRequest
 from cama.templates.answers.families import answer_format
 from cama.templates.answers.formats import AnswerFormat
 from cama.templates.jinja import ChatTemplate
-from tests.unit.templates.answers.conftest import parsed
+from tests.unit.templates.answers.conftest import by_bytes, parsed
 
 WITH_CALLS = [
     "Apertus-8B-Instruct",
@@ -121,13 +121,15 @@ def test_calls_that_a_template_writes_are_read_again(shared_data: Path, name: st
 
 
 @pytest.mark.parametrize("name", WITH_CALLS)
-def test_calls_are_the_same_wherever_the_answer_is_cut(shared_data: Path, name: str) -> None:
+def test_calls_are_the_same_at_whatever_byte_the_answer_is_cut(
+    shared_data: Path, name: str
+) -> None:
     template, form, cases = load(shared_data / "chat-templates", name)
     for prompt, text, _, tools in answers(template, cases)[-2:]:
         whole = parsed(form, text, prompt=prompt, tools=tools)
-        assert parsed(form, *text, prompt=prompt, tools=tools) == whole
-        for i in range(len(text)):
-            assert parsed(form, text[:i], text[i:], prompt=prompt, tools=tools) == whole
+        n = len(text.encode())
+        for cuts in (*((cut,) for cut in range(n)), range(1, n)):
+            assert parsed(form, *by_bytes(text, *cuts), prompt=prompt, tools=tools) == whole
 
 
 @pytest.mark.parametrize(
