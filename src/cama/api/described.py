@@ -66,7 +66,9 @@ ROUTES: Mapping[tuple[str, str], Described] = {
     ("GET", "/docs"): Described(
         summary="This document for people", reply=str, reply_type="text/html"
     ),
-    ("GET", "/api/version"): Described(summary="Cama's version", reply=shapes.Version),
+    ("GET", "/api/version"): Described(
+        summary="Versions of the API and of Cama", reply=shapes.Version
+    ),
     ("GET", "/api/status"): Described(
         summary="Whether there is a cloud", text="There is none.", reply=shapes.Status
     ),

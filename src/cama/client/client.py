@@ -36,7 +36,9 @@ class Client:
             return False
 
     def version(self) -> str:
-        return text(self._get("/api/version"), "version")
+        """Cama's; that of Ollama, if it is one that answers."""
+        answer = self._get("/api/version")
+        return text(answer, "cama") or text(answer, "version")
 
     def tags(self) -> list[JSON]:
         """The models of the store, newest first."""

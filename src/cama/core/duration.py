@@ -40,7 +40,8 @@ def parse_keep_alive(value: object) -> float:
         case str():
             seconds = parse_duration(value)
         case _:
-            raise InvalidOption(f"Unsupported type: '{type(value).__name__}'")
+            kind = "map[string]interface {}" if isinstance(value, dict) else "[]interface {}"
+            raise InvalidOption(f"Unsupported type: '{kind}'")
     if math.isnan(seconds):
         raise InvalidOption("keep_alive must be a number")
     return FOREVER if seconds < 0 else seconds

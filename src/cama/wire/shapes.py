@@ -62,7 +62,10 @@ class Failure(TypedDict):
 
 
 class Version(TypedDict):
+    """The version of Ollama whose API this is, and Cama's own."""
+
     version: str
+    cama: str
 
 
 class Cloud(TypedDict):

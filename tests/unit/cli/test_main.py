@@ -77,7 +77,7 @@ def test_bad_setting_is_named(cama: Cama, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_version_is_the_servers(server: TinyServer, cama: Cama) -> None:
-    server.answer("/api/version", {"version": __version__})
+    server.answer("/api/version", {"version": "0.20.0", "cama": __version__})
     assert cama("-v").out == f"cama version is {__version__}\n"
 
 
