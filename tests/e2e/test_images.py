@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import World
 from tests.projectors import make_projector, png
+from tests.rewriting import rewrite
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
 
@@ -126,6 +127,21 @@ def test_hostile_images_leave_the_runner_as_it_is(
         assert "image 0" in caught.value.error
     client.generate(seer, "x", images=[FIRST])
     assert _n_loads(server) == n_loads
+
+
+def test_a_projector_that_ends_the_runner_does_not_end_the_server(
+    server: World, client: ollama.Client, seer: str, tiny_model: Callable[..., Path]
+) -> None:
+    whole = make_projector(server.home / "whole.gguf", "qwen2vl_merger")
+    broken = rewrite(whole, server.home / "broken.gguf", {"clip.projector_type": "qwen3vl_merger"})
+    modelfile = server.home / "Broken"
+    modelfile.write_text(f"FROM {tiny_model('llama', 'Q8_0')}\nFROM {broken}\n")
+    assert server.cama("create", "broken", "-f", str(modelfile)).returncode == 0
+    with pytest.raises(ollama.ResponseError) as caught:
+        client.generate("broken", "x", images=[FIRST])
+    assert caught.value.status_code == 500
+    assert "unexpectedly stopped" in caught.value.error
+    assert client.generate(seer, "x", images=[FIRST]).response
 
 
 def _n_loads(server: World) -> int:

@@ -16,16 +16,20 @@ from cama.core.errors import (
     ModelNotFound,
     PromptTooLong,
     Unsupported,
+    UnsupportedModel,
 )
 from cama.core.load import LoadOptions
 from cama.engine.base import Logits, Plan, Prompt, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
 from cama.engine.loop import Loop
 from cama.engine.select import open_engine
+from cama.gguf import GGMLType, GGUFFile, TensorSource, write_gguf
+from cama.gguf.encode import Writable
 from cama.runner.pictures import look
 from tests.engine.mtmd_reference import reference
 from tests.engine.sinks import Sink, drain, generation, submit
 from tests.projectors import SEES, make_projector, png
+from tests.rewriting import rewrite
 
 pytestmark = pytest.mark.native
 
@@ -245,6 +249,24 @@ def test_a_long_prompt_loses_whole_images_and_says_so(seers: Callable[[str], See
     assert isinstance(refused.error, PromptTooLong)
 
 
+def test_images_that_give_way_are_seen_again(
+    seers: Callable[[str], Seer], tiny_model: Callable[..., Path]
+) -> None:
+    """Cells for all answers at once are not there, so some begin again, with their images."""
+    roomy = seers("qwen2vl")
+    seer = Seer(roomy.model, roomy.projector, n_cells=256, n_batch=64)
+    text = f"{'a' * 60} {MARK} or {MARK}?"
+    try:
+        loop = Loop(seer.engine)
+        sinks = [seer.ask(loop, f"{n}", text, png(n), png(n + 9), num_predict=60) for n in range(4)]
+        drain(loop)
+        loop.check_integrity()
+    finally:
+        seer.engine.close()
+    for n, sink in enumerate(sinks):
+        assert sink.text == roomy.answer(text, png(n), png(n + 9), num_predict=60).text
+
+
 def test_passes_of_images_may_be_longer_than_a_batch(
     tiny_model: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -320,12 +342,55 @@ def test_an_engine_without_a_projector_says_so(tiny_model: Callable[..., Path]) 
         engine.close()
 
 
+def _other_key(key: str, value: Writable) -> Callable[[Path], object]:
+    def spoil(path: Path) -> object:
+        source = path.rename(path.with_suffix(".whole"))
+        return rewrite(source, path, {f"clip.{key}": value})
+
+    return spoil
+
+
+def _other_tensor(name: str, shape: tuple[int, ...] | None) -> Callable[[Path], object]:
+    """Leave a tensor out, or give it another shape."""
+
+    def spoil(path: Path) -> None:
+        with GGUFFile.open(path.rename(path.with_suffix(".whole"))) as file:
+            head = {key: file.typed(key) for key in file.metadata}
+            kept = [
+                TensorSource(t.name, t.type, t.shape, bytes(file.data(t.name)))
+                for t in file.tensors.values()
+                if t.name != name
+            ]
+            if shape is not None:
+                data = np.zeros(shape[::-1], np.float32).tobytes()
+                kept.append(TensorSource(name, GGMLType.F32, shape, data))
+            write_gguf(path, head, kept)
+
+    return spoil
+
+
 @pytest.mark.parametrize(
     ("spoil", "error", "said"),
     [
         (lambda path: path.unlink(), ModelNotFound, "does not exist"),
         (lambda path: path.write_bytes(b"GGUF"), InvalidModelFile, "p.gguf"),
         (lambda path: make_projector(path, "mlp", n_embd=128), LoadFailed, "mismatch"),
+        (_other_key("projector_type", "new"), LoadFailed, "p.gguf"),
+        (_other_key("has_vision_encoder", False), UnsupportedModel, "not one for images"),
+        (_other_key("vision.patch_size", "14"), InvalidModelFile, "patch_size is '14'"),
+        (_other_key("vision.image_size", 0), InvalidModelFile, "image_size is 0"),
+        (_other_key("vision.attention.head_count", 3), InvalidModelFile, "does not divide 32"),
+        (_other_key("vision.embedding_length", 64), InvalidModelFile, "in a width of 64"),
+        (_other_key("vision.attention.layer_norm_epsilon", 1), InvalidModelFile, "no float32"),
+        (_other_tensor("v.patch_embd.weight", None), InvalidModelFile, "is missing"),
+        (
+            _other_tensor("v.blk.1.attn_k.weight", None),
+            InvalidModelFile,
+            "attn_k.weight is missing",
+        ),
+        (_other_tensor("v.blk.0.attn_q.weight", (16, 32)), InvalidModelFile, "has the shape"),
+        (_other_tensor("v.blk.0.ffn_down.weight", (32, 32)), InvalidModelFile, "ffn_down"),
+        (_other_tensor("v.blk.0.ffn_up.bias", (8,)), InvalidModelFile, "ffn_up.bias has the shape"),
     ],
 )
 def test_projectors_that_do_not_fit(

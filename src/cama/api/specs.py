@@ -53,7 +53,8 @@ def planned(path: Path, load: LoadOptions) -> tuple[Model, Model | None]:
 
 
 def _sized(path: Path, load: LoadOptions) -> Model:
-    seeing = 0 if load.projector is None else read_facts(load.projector).shape.weights_bytes
+    eyes = read_facts(load.projector) if load.projector else None
+    seeing = eyes.shape.weights_bytes + eyes.image_bytes if eyes else 0
     shape = read_facts(*(load.parts or (path,))).shape
     return Model(path=str(path), shape=shape, load=load, projector_bytes=seeing)
 

@@ -15,7 +15,7 @@ from cama.core.size import gibibytes
 
 _KINDS = {
     "weights": "weights, mapped from the file",
-    "projector": "projector",
+    "projector": "projector, with one image",
     "full": "cache, every token seen",
     "window": "cache, a window seen, every token kept",
     "mla": "cache, compressed (MLA)",

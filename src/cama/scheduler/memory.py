@@ -48,7 +48,7 @@ class Need:
 def need(shape: Shape, load: LoadOptions, projector_bytes: int = 0) -> Need:
     """What a model of ``shape`` takes with these options, on the engine that takes more.
 
-    ``projector_bytes`` are the weights of its projector, which are not mapped but read.
+    ``projector_bytes`` is what its projector takes, whose weights are not mapped but read.
     """
     n_cells = load.cells_for(shape.n_ctx_train)
     n_slots = max(1, load.n_parallel) + _n_spare(shape, load)

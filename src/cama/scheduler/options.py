@@ -17,6 +17,7 @@ def serves(loaded: LoadOptions, info: RunnerInfo, wanted: LoadOptions) -> bool:
         and (wanted.n_gpu_layers < 0 or wanted.n_gpu_layers == loaded.n_gpu_layers)
         and wanted.engine in ("auto", loaded.engine, info.engine)
         and wanted.draft in (None, loaded.draft)
+        and wanted.projector in (None, loaded.projector)
         and (loaded.adapts_experts or not wanted.adapts_experts or info.engine == "llama")
         and _fixed(wanted) == _fixed(loaded)
     )

@@ -41,7 +41,7 @@ class Share:
 class Model:
     """A file by its size and shape. Two of the same ``path`` share their weights.
 
-    ``projector_bytes`` are the weights of the projector beside it.
+    ``projector_bytes`` is what the projector beside it takes.
     """
 
     path: str

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from cama.core.errors import InvalidModelFile, ModelNotFound
 from cama.gguf import GGUFFile, TensorInfo
 from cama.store.files import storing
+from cama.store.projector import image_bytes
 from cama.store.shape import Shape, read_shape
 
 Kind = Literal["model", "adapter", "projector"]
@@ -32,7 +33,8 @@ class Facts:
 
     ``sampling`` has the parameters that the model's makers recommend, ``chat_template`` their
     Jinja template, if there is one. ``pools`` says that the file embeds texts; ``sees`` and
-    ``hears`` that it takes images and sound. ``shape`` is what running it takes.
+    ``hears`` that it takes images and sound. ``shape`` is what running it takes; a projector takes
+    ``image_bytes`` besides its weights.
     """
 
     kind: Kind
@@ -45,6 +47,7 @@ class Facts:
     sees: bool
     hears: bool
     shape: Shape
+    image_bytes: int = 0
 
     @property
     def noun(self) -> str:
@@ -100,6 +103,7 @@ def _read(parts: tuple[Path, ...], marks: tuple[tuple[int, int, int], ...]) -> F
             hears=f"{prefix}.audio.block_count" in gguf.metadata
             or gguf.get(f"{prefix}.has_audio_encoder") is True,
             shape=read_shape(gguf, tensors),
+            image_bytes=image_bytes(gguf),
         )
 
 

@@ -29,6 +29,8 @@ DRAFT = Draft(path=Path("/d"), digest="0")
         ({}, {"engine": "fake"}),
         ({"draft": DRAFT}, {}),
         ({"draft": DRAFT}, {"draft": DRAFT}),
+        ({"projector": Path("/p")}, {}),
+        ({"projector": Path("/p")}, {"projector": Path("/p")}),
         ({"adapts_experts": True}, {}),
         ({"adapts_experts": True}, {"adapts_experts": True}),
     ],
@@ -41,6 +43,8 @@ def test_loaded_options_serve(loaded: dict[str, Any], wanted: dict[str, Any]) ->
     ("loaded", "wanted"),
     [
         ({}, {"draft": DRAFT}),
+        ({}, {"projector": Path("/p")}),
+        ({"projector": Path("/p")}, {"projector": Path("/q")}),
         ({}, {"adapts_experts": True}),
         ({"draft": Draft(path=Path("/e"), digest="1")}, {"draft": DRAFT}),
         ({}, {"n_ctx": 2048}),

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from cama.core.errors import InvalidModelFile, ModelNotFound
+from cama.gguf import GGUFFile
 from cama.store.facts import parameter_size, read_facts
+from tests.projectors import make_projector
 
 MakeGGUF = Callable[..., Path]
 
@@ -61,3 +63,13 @@ def test_facts_need_an_architecture(make_gguf: MakeGGUF) -> None:
 )
 def test_parameter_size_is_rounded_for_people(count: int, text: str) -> None:
     assert parameter_size(count) == text
+
+
+def test_projector_says_what_an_image_takes(tmp_path: Path) -> None:
+    path = make_projector(tmp_path / "eyes.gguf", "gemma3")
+    facts = read_facts(path)
+    assert facts.kind == "projector"
+    n_patches, width, n_ff = 64, 32, 64
+    assert facts.image_bytes == 4 * n_patches * (n_ff + 4 * width)
+    with GGUFFile.open(path) as file:
+        assert facts.shape.weights_bytes == sum(t.n_bytes for t in file.tensors.values())

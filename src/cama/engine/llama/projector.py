@@ -16,6 +16,7 @@ from cama.core.errors import EngineError, InvalidRequest, Unsupported, Unsupport
 from cama.engine.base import Image, Picture, Placed, Prompt
 from cama.engine.cells import Ids
 from cama.engine.llama.batch import Embeddings
+from cama.engine.llama.projector_header import check_projector
 from cama.ggml._llama_abi import LLAMA_FLASH_ATTN_TYPE_AUTO
 from cama.ggml._mtmd_abi import (
     MTMD_INPUT_CHUNK_TYPE_IMAGE,
@@ -53,8 +54,8 @@ class Projector:
     """
 
     def __init__(self, path: Path, model: int, n_threads: int, n_batch: int) -> None:
-        with GGUFFile.open(path):  # libmtmd trusts a header more than ours does
-            pass
+        with GGUFFile.open(path) as file:
+            check_projector(file)
         library = mtmd()
         params = library.mtmd_context_params_default()
         params.print_timings = False
