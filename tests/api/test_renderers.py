@@ -74,6 +74,19 @@ async def test_a_parser_reads_calls_that_a_renderer_asked_for(
     assert call in str(runner.generations[1].prompt)
 
 
+async def test_a_parser_reads_calls_also_in_a_turn_without_tools(
+    api: httpx.AsyncClient, create: Create, runner: FakeRunner
+) -> None:
+    create("built", "RENDERER qwen3-coder\nPARSER qwen3-coder", base="base")
+    call = "<tool_call>\n<function=now>\n</function>\n</tool_call>"
+    runner.script = [Chunk(text=call, n_tokens=9), finish()]
+    message = (await ask(api, "built")).json()["message"]
+    assert [c["function"]["name"] for c in message["tool_calls"]] == ["now"]
+    refusing = {"model": "built", "messages": [USER], "tools": [TOOL], "tool_choice": "none"}
+    choice = (await api.post("/v1/chat/completions", json=refusing)).json()["choices"][0]
+    assert (choice["message"]["content"], choice["message"].get("tool_calls")) == (call, None)
+
+
 async def test_generate_tells_calls_at_the_end_where_the_model_has_a_parser(
     api: httpx.AsyncClient, create: Create, runner: FakeRunner
 ) -> None:

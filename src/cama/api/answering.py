@@ -27,7 +27,7 @@ class Answering:
 
     ``tools`` may be called, by the names that the model knows them by; ``real_names`` are those of
     the client where they differ. ``think`` is None where the request leaves it to the model.
-    ``reads_calls``: calls are told from text also where no tool is offered.
+    ``reads_calls``: calls are told from text also where no tool is offered, as Ollama's parsers do.
     """
 
     format: AnswerFormat
@@ -58,6 +58,7 @@ class Answering:
                     tools=offered,
                     choice=body.tool_choice,
                     parallel=body.parallel_tool_calls,
+                    reads_calls=has_parser and body.tool_choice.mode != "none",
                 )
                 return answering._renamed() if isinstance(own, HarmonyFormat) else answering
         return cls(format=own, think=body.think, form=body.format, reads_calls=has_parser)
