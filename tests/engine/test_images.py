@@ -10,6 +10,7 @@ import pytest
 
 from cama.core.errors import (
     EngineError,
+    Interrupted,
     InvalidModelFile,
     InvalidRequest,
     LoadFailed,
@@ -21,6 +22,7 @@ from cama.core.errors import (
 from cama.core.load import LoadOptions
 from cama.engine.base import Logits, Plan, Prompt, SeqId, Span
 from cama.engine.llama.engine import LlamaEngine
+from cama.engine.llama.projector import _NODES
 from cama.engine.loop import Loop
 from cama.engine.select import open_engine
 from cama.gguf import GGMLType, GGUFFile, TensorSource, write_gguf
@@ -208,6 +210,21 @@ def test_a_prompt_with_images_is_cancelled_between_them(seer: Seer) -> None:
     again = seer.ask(loop, "again", f"{MARK} {MARK} {MARK}", png(1), png(2), png(3), num_predict=2)
     drain(loop)
     assert again.finish.cached_tokens >= seer.prompt(MARK, png(1)).images[0].end
+
+
+def test_an_image_that_nobody_waits_for_is_encoded_no_further(seer: Seer) -> None:
+    (placed,) = seer.prompt(MARK, png(1)).images
+    projector, abort = seer.engine._projector, seer.engine._abort
+    assert projector is not None
+    projector._kept.clear()
+    abort.set()
+    with pytest.raises(Interrupted):
+        projector.encode(placed.image)
+    abort.clear()
+    n_nodes = projector._n_nodes
+    whole = projector.encode(placed.image)
+    assert np.isfinite(whole).all()
+    assert projector._n_nodes - n_nodes > _NODES  # a layer was not all that there was to do
 
 
 def test_a_cut_never_parts_an_image_of_two_dimensions(seers: Callable[[str], Seer]) -> None:

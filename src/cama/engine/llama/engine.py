@@ -67,7 +67,9 @@ class LlamaEngine:
             self.tokenizer = LlamaTokenizer.of_model(model)
             self._open_context(path, load)
             if load.projector is not None:
-                self._projector = Projector(load.projector, model, self._n_threads, load.n_batch)
+                self._projector = Projector(
+                    load.projector, model, self._n_threads, load.n_batch, self._abort
+                )
         except BaseException:
             self._free()
             raise

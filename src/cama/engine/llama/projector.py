@@ -12,11 +12,18 @@ from typing import Final
 
 import numpy as np
 
-from cama.core.errors import EngineError, InvalidRequest, Unsupported, UnsupportedModel
+from cama.core.errors import (
+    EngineError,
+    Interrupted,
+    InvalidRequest,
+    Unsupported,
+    UnsupportedModel,
+)
 from cama.engine.base import Image, Picture, Placed, Prompt
 from cama.engine.cells import Ids
 from cama.engine.llama.batch import Embeddings
 from cama.engine.llama.projector_header import check_projector
+from cama.ggml._abi import ggml_backend_sched_eval_callback
 from cama.ggml._llama_abi import LLAMA_FLASH_ATTN_TYPE_AUTO
 from cama.ggml._mtmd_abi import (
     MTMD_INPUT_CHUNK_TYPE_IMAGE,
@@ -24,6 +31,8 @@ from cama.ggml._mtmd_abi import (
     mtmd_input_part,
     mtmd_input_text,
 )
+from cama.ggml.abort import AbortFlag
+from cama.ggml.library import address_of
 from cama.ggml.llama import llama
 from cama.ggml.mtmd import load_projector, mtmd
 from cama.gguf import GGUFFile
@@ -31,6 +40,9 @@ from cama.gguf import GGUFFile
 _KEPT: Final = 4
 """Encoded images that are kept, as in Ollama: a picture is looked at in several places, or again
 after its cells were needed."""
+
+_NODES: Final = 32
+"""Nodes of a graph, about a layer, between two looks at whether an image is still wanted."""
 
 _KINDS: Final = 4
 """Positions of a token in M-RoPE: time, height, width, and one that is not used."""
@@ -53,7 +65,9 @@ class Projector:
     called from any thread, all else from the engine's alone.
     """
 
-    def __init__(self, path: Path, model: int, n_threads: int, n_batch: int) -> None:
+    def __init__(
+        self, path: Path, model: int, n_threads: int, n_batch: int, abort: AbortFlag
+    ) -> None:
         with GGUFFile.open(path) as file:
             check_projector(file)
         library = mtmd()
@@ -62,6 +76,9 @@ class Projector:
         params.warmup = False
         params.n_threads = n_threads
         params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_AUTO
+        self._abort, self._n_nodes = abort, 0
+        self._watcher = ggml_backend_sched_eval_callback(self._goes_on)
+        params.cb_eval = address_of(self._watcher)
         self._n_batch = n_batch
         self._n_embd = llama().llama_model_n_embd_inp(model)
         self._address = load_projector(path, model, params)
@@ -132,7 +149,10 @@ class Projector:
             llama().llama_set_causal_attn(context, True)
 
     def encode(self, image: Image) -> Embeddings:
-        """The embeddings of ``image``, float32 [tokens, width]. Raises EngineError."""
+        """The embeddings of ``image``, float32 [tokens, width].
+
+        Raises EngineError, and Interrupted when the flag was set meanwhile.
+        """
         key, chunk = image.content
         found = self._kept.pop(key, None)
         if found is None:
@@ -145,9 +165,18 @@ class Projector:
     def _encode(self, chunk: int, n_tokens: int) -> Embeddings:
         if status := mtmd().mtmd_encode_chunk(self._address, chunk):
             raise EngineError(f"libmtmd could not encode an image (status {status})")
+        if self._abort.is_set:  # what there is, is not whole
+            raise Interrupted("the pass was aborted")
         address = mtmd().mtmd_get_output_embd(self._address)
         memory = (c_float * (n_tokens * self._n_embd)).from_address(address)
         return np.array(memory, np.float32).reshape(n_tokens, self._n_embd)
+
+    def _goes_on(self, _tensor: int, is_asked: bool, _: int) -> bool:
+        """Have libmtmd stop now and then in a long computation, to see whether it is wanted."""
+        if is_asked:
+            self._n_nodes += 1
+            return self._n_nodes % _NODES == 0
+        return not self._abort.is_set
 
     def positions(self, image: Image, start: int) -> Ids:
         """The positions of the tokens of ``image``, int32 [kinds, tokens], from ``start`` on."""
