@@ -20,6 +20,10 @@ constexpr int64_t kCellRows = 4;
 constexpr int64_t kItemsPerThread = 8;
 // What a full tile needs would not fit the caches with longer keys.
 constexpr int64_t kLongKey = 256;
+// With fewer multiplications attention is left to ggml: handing it over costs more than is gained.
+// Few rows that share their keys gain less.
+constexpr int64_t kLeastWork = 1200000;
+constexpr int64_t kSharingRows = 4;
 // The mask is surveyed by one thread up to this many blocks of it.
 constexpr int64_t kFewBlocks = 2048;
 
@@ -76,10 +80,13 @@ public:
             float* all_parts = floats + own * n_threads;
             Tile tile;
             if (is_split) {
+                // all heads of a segment one after the other: what they read lies together
                 for (int64_t i = next++; i < n_items * n_segments_; i = next++) {
-                    describe(memory_.items[i / n_segments_], tile);
+                    const int64_t item = i % n_items, segment = i / n_items;
+                    describe(memory_.items[item], tile);
                     kernel_.begin(tile, scratch);
-                    attend(tile, i % n_segments_, scratch, state_at(all_parts + part * i, tile.n_rows));
+                    float* at = all_parts + part * (item * n_segments_ + segment);
+                    attend(tile, segment, scratch, state_at(at, tile.n_rows));
                 }
 #pragma omp barrier
                 for (int64_t i = next_item++; i < n_items; i = next_item++) {
@@ -236,7 +243,9 @@ bool attends(const AttentionKernel& kernel, const Tensor* op) {
     if (k->ne[2] != v->ne[2] || k->ne[3] != v->ne[3] || q->ne[3] != k->ne[3] || q->ne[2] % k->ne[2]) return false;
     if (mask && (mask->type != ggml::F16 || mask->ne[0] < k->ne[1] || mask->ne[1] < q->ne[1])) return false;
     if (sinks && (sinks->type != ggml::F32 || sinks->ne[0] != q->ne[2])) return false;
-    return true;
+    const int64_t sharing = std::min(kSharingRows, q->ne[1] * (q->ne[2] / k->ne[2]));
+    const int64_t work = q->ne[1] * q->ne[2] * q->ne[3] * k->ne[1] * (k->ne[0] + v->ne[0]);
+    return work * sharing >= kLeastWork * kSharingRows;
 }
 
 bool attend(const AttentionKernel& kernel, const Tensor* op, int n_threads, AttentionMemory& memory) {

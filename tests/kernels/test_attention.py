@@ -76,7 +76,7 @@ def own(processors: tuple[Processor, Processor]) -> Processor:
 
 
 def computed(case: Attention, operands: AttentionOperands, processor: Processor) -> Results:
-    run = AttentionRun(case, operands, processor)
+    run = AttentionRun(case, operands, processor, processor.addresses[0])
     run.compute()
     result = run.result()
     run.close()
@@ -185,8 +185,13 @@ def test_cells_behind_the_end_are_not_read(own: Processor) -> None:
     assert np.array_equal(before, computed(longer, more, own))
 
 
-def test_kernels_take_attention(own: Processor) -> None:
-    case = Attention(n_query=16)
+@pytest.mark.parametrize(
+    ("n_query", "n_cells", "takes"), [(1, 8192, True), (64, 64, True), (1, 32, False)]
+)
+def test_little_work_is_left_to_ggml(
+    n_query: int, n_cells: int, takes: bool, own: Processor
+) -> None:
+    case = Attention(n_head=32, n_head_kv=8, n_query=n_query, n_cells=n_cells)
     run = AttentionRun(case, AttentionOperands(case), own)
-    assert ggml().ggml_backend_supports_op(own.addresses[0], run.output.address)
+    assert ggml().ggml_backend_supports_op(own.addresses[0], run.output.address) == takes
     run.close()
