@@ -266,6 +266,18 @@ def test_a_long_prompt_loses_whole_images_and_says_so(seers: Callable[[str], See
     assert isinstance(refused.error, PromptTooLong)
 
 
+def test_a_picture_larger_than_half_the_context_is_made_smaller(
+    seers: Callable[[str], Seer],
+) -> None:
+    seer, picture = seers("qwen2vl"), png(1, 1200, 1500)
+    (placed,) = seer.prompt(f"see {MARK}", picture).images
+    assert 700 < len(placed.image.tokens) <= 1024
+    (other,) = seer.prompt(f"see {MARK} and more", picture).images
+    assert other.image.tokens == placed.image.tokens
+    sink = seer.answer(f"see {MARK}", picture, num_predict=2)
+    assert sink.finish.truncated_tokens == 0
+
+
 def test_images_that_give_way_are_seen_again(
     seers: Callable[[str], Seer], tiny_model: Callable[..., Path]
 ) -> None:

@@ -115,6 +115,11 @@ def test_what_is_not_base64_is_refused() -> None:
         read_picture("***")
 
 
+def test_images_of_a_request_are_bounded_together() -> None:
+    with pytest.raises(InvalidRequest, match=r"image 2 is too much: .* 128 million pixels"):
+        read_picture(b64encode(_sized(32, 32)).decode(), 2, left=32 * 32 - 1)
+
+
 def _cut(data: bytes, at: int, _: bytes) -> bytes:
     return data[: at % len(data)]
 

@@ -39,12 +39,13 @@ class Image:
     """A picture, or a part of one, as a run of tokens that is evaluated as a whole.
 
     ``tokens`` are below zero, one for each cell that it takes, and the same for the same content
-    only: so prompts share it as they share text. It moves what follows by ``n_positions``, and
-    ``content`` is its engine's.
+    only: so prompts share it as they share text. It moves what follows by ``n_positions``;
+    ``digest`` is that of its picture, and ``content`` its engine's.
     """
 
     tokens: Sequence[int]
     n_positions: int
+    digest: bytes
     content: Any
 
 

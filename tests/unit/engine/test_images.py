@@ -13,7 +13,8 @@ from cama.engine.sequence import check_tokens, discarded, fit_prompt
 
 
 def image(n_tokens: int) -> Image:
-    return Image(tokens=[-1 - i for i in range(n_tokens)], n_positions=n_tokens, content=None)
+    tokens = [-1 - i for i in range(n_tokens)]
+    return Image(tokens=tokens, n_positions=n_tokens, digest=b"", content=None)
 
 
 def images(*places: tuple[int, int]) -> Images:

@@ -123,12 +123,13 @@ class Projector:
                 f"{self._n_batch}: ask with the option num_batch of {n_tokens} or more"
             )
         # A picture may become several images, in an order that is always the same.
-        digest = library.mtmd_input_chunk_get_id(chunk) or b""
-        content = b"%d %s" % (seen[digest], digest)
+        digest = bytes.fromhex((library.mtmd_input_chunk_get_id(chunk) or b"").decode())
+        content = b"%d %d %s" % (seen[digest], n_tokens, digest)
         seen[digest] += 1
         return Image(
             tokens=_pseudo_tokens(content, n_tokens),
             n_positions=library.mtmd_input_chunk_get_n_pos(chunk),
+            digest=digest,
             content=(content, Chunk(library.mtmd_input_chunk_copy(chunk))),
         )
 
