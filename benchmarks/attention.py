@@ -22,8 +22,9 @@ Visible = NDArray[np.bool_]
 class Attention:
     """``n_query`` queries of ``n_head`` heads to ``n_cells`` cells of ``n_head_kv`` heads.
 
-    ``sees`` names what a query may see. With ``is_latent`` a value is the first ``n_value``
-    elements of its key. A ``bias`` slopes the scores down, head by head.
+    ``sees`` names what a query may see; ``differs`` if each head and stream has a mask of its own.
+    With ``is_latent`` a value is the first ``n_value`` elements of its key. A ``bias`` slopes the
+    scores down, head by head.
     """
 
     n_key: int = 64
@@ -40,6 +41,7 @@ class Attention:
     bias: float = 0.0
     has_sinks: bool = False
     is_latent: bool = False
+    differs: bool = False
 
     @property
     def scale(self) -> float:
@@ -92,11 +94,15 @@ class AttentionOperands:
         shape = (case.n_streams, case.n_query, case.n_head, case.n_key)
         self.q = rng.standard_normal(shape, np.float32) * 2
         self.sinks = rng.standard_normal(case.n_head, np.float32) * 2
-        self.mask = np.zeros((case.n_query, case.n_cells), np.float16)
+        self.mask: NDArray[np.float16] = np.zeros((case.n_query, case.n_cells), np.float16)
         if case.bias:
             ages = np.arange(case.n_query)[:, None] - np.arange(case.n_cells)
             self.mask[:] = -np.abs(ages + case.n_cells - case.n_query)
         self.mask[~case.visible()] = -np.inf
+        if case.differs:
+            planes = case.n_streams * case.n_head
+            turned = [np.roll(self.mask, 3 * i, axis=1) for i in range(planes)]
+            self.mask = np.array(turned).reshape(case.n_streams, case.n_head, *self.mask.shape)
 
     def expected(self, case: Attention) -> NDArray[np.float64]:
         """In double precision, from the cache as it is rounded: [stream, query, head, n_value]."""
@@ -145,7 +151,8 @@ class AttentionRun:
         self._q = graph.input(GGMLType.F32, case.n_key, case.n_head, case.n_query, case.n_streams)
         self._keys = self._pool(case.keys, case.n_key)
         self._values = self._keys if case.is_latent else self._pool(case.values, case.n_value)
-        self._mask = graph.input(GGMLType.F16, case.n_cells, case.n_query)
+        planes = (case.n_head, case.n_streams) if case.differs else (1, 1)
+        self._mask = graph.input(GGMLType.F16, case.n_cells, case.n_query, *planes)
         self._sinks = graph.input(GGMLType.F32, case.n_head)
         self.output = graph.output(self._attend())
         self._scheduler = Scheduler([processor], 64)
@@ -189,7 +196,7 @@ class AttentionRun:
         if not self._case.is_latent:
             self._values.upload(memoryview(operands.values.tobytes()))
         self._q.numpy()[:] = operands.q
-        self._mask.numpy()[0, 0] = operands.mask
+        self._mask.numpy()[:] = operands.mask
         self._sinks.numpy()[0, 0, 0] = operands.sinks
 
     def compute(self) -> None:

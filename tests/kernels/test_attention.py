@@ -52,6 +52,11 @@ CASES = [
     *[Attention(n_query=n, n_cells=400, has_sinks=True) for n in (1, 24)],
     Attention(n_query=9, n_cells=1300, sees="nothing at times", has_sinks=True, cap=30),
     *[Attention(n_query=n, n_cells=300, n_streams=3) for n in (1, 20)],
+    *[
+        Attention(n_query=n, n_cells=300, n_streams=2, sees="window", differs=True, bias=bias)
+        for n in (1, 20)
+        for bias in (0, 8)
+    ],
 ]
 
 
