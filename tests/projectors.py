@@ -16,8 +16,10 @@ Kind = Literal["mlp", "gemma3", "qwen2vl_merger"]
 """LLaVA's: tokens one after the other. Gemma 3's: all tokens of an image see each other. Qwen 2's:
 positions in two dimensions, and images of any size."""
 
-SEES: dict[str, Kind] = {"llama": "mlp", "gemma3": "gemma3", "qwen2vl": "qwen2vl_merger"}
-"""The kind that goes with an architecture."""
+SEES: dict[str, Kind] = {
+    "llama": "mlp", "gemma3": "gemma3", "qwen2vl": "qwen2vl_merger", "lfm2": "mlp",
+}  # fmt: skip
+"""A kind for an architecture; the last one keeps running states."""
 
 _PATCH, _WIDTH, _FF, _HEADS, _LAYERS = 14, 32, 64, 2, 2
 _SIDE = 112  # pixels of an image, for kinds with a fixed size
