@@ -1,12 +1,12 @@
 #include "gemm.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+
+#include "team.h"
 
 namespace cama {
 
@@ -57,16 +57,14 @@ bool compute(const Product& p, int n_threads, Workspace& workspace) {
     uint8_t* x = workspace.take(x_bytes + own_bytes * static_cast<size_t>(n_threads));
     if (!x) return false;
     std::atomic<int64_t> next{0};
-#pragma omp parallel num_threads(n_threads)
-    {
-        const int thread = omp_get_thread_num();
-#pragma omp for schedule(static)
-        for (int c = 0; c < n_columns; ++c)
+    in_team(n_threads, [&](const Member& self) {
+        for (int c = self.index; c < n_columns; c += self.n)
             p.kernel->quantize(p.columns[c].x, p.k, x + static_cast<size_t>(c) * kColumnBytes, stride);
-        uint8_t* own = x + x_bytes + own_bytes * static_cast<size_t>(thread);
+        self.wait();
+        uint8_t* own = x + x_bytes + own_bytes * static_cast<size_t>(self.index);
         for (int64_t i = next++; i < n_items; i = next++)
             multiply(p, p.groups[i / n_panels], i % n_panels * kPanelRows, x, stride, own);
-    }
+    });
     return true;
 }
 

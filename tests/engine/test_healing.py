@@ -151,7 +151,7 @@ def test_mask_shows_what_may_be_retaken(vocabulary: LlamaTokenizer) -> None:
     healer = Healer(vocabulary, vocabulary.n_tokens)
     for text in (b" ", b" admin", b"htt"):
         guard = healer.guard(text, None)
-        mask = guard.allowed()
+        mask = guard.allowed().marked()
         pieces = map(vocabulary.piece, range(vocabulary.n_tokens))
         fits = [bool(p) and (p.startswith(text) or text.startswith(p)) for p in pieces]
         assert mask.tolist() == fits

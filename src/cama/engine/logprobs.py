@@ -9,7 +9,7 @@ import numpy as np
 from cama.core.errors import EngineError
 from cama.core.generation import LEAST_LOGPROB, Logprob
 from cama.engine.base import Logits
-from cama.engine.sampling import transforms
+from cama.engine.sampling import rows, transforms
 
 Piece = Callable[[int], bytes]
 
@@ -17,25 +17,22 @@ _NONE = transforms.Candidates(np.empty(0, np.intp), np.empty(0, np.float32))
 
 
 def logprobs_of(
-    rows: Logits, tokens: Sequence[int], n_top: int, piece: Piece
+    logits: Logits, tokens: Sequence[int], n_top: int, piece: Piece
 ) -> tuple[Logprob, ...]:
     """For each row [n_vocab] the log-probability of its token, and of the ``n_top`` best.
 
     Raises EngineError for rows that hold no numbers.
     """
-    highest = rows.max(axis=1)
-    if not np.isfinite(highest).all():
-        raise EngineError("logprobs: logits are not numbers, check the model file")
-    totals = np.exp(rows - highest[:, None]).sum(axis=1, dtype=np.float64)
-    normals = highest + np.log(totals)
-
     return tuple(
-        _entry(row, token, normal, n_top, piece)
-        for row, token, normal in zip(rows, tokens, normals.tolist(), strict=True)
+        _entry(row, token, n_top, piece) for row, token in zip(logits, tokens, strict=True)
     )
 
 
-def _entry(row: Logits, token: int, normal: float, n_top: int, piece: Piece) -> Logprob:
+def _entry(row: Logits, token: int, n_top: int, piece: Piece) -> Logprob:
+    highest = float(row.max())
+    if not math.isfinite(highest):
+        raise EngineError("logprobs: logits are not numbers, check the model file")
+    normal = highest + math.log(rows.sum_exp(row, highest))
     top = transforms.top_k(transforms.everything(row), n_top) if n_top else _NONE
     return Logprob(
         token=token,

@@ -1,6 +1,7 @@
 """Cama's own kernels: a library that ggml loads as a backend beside its CPU one."""
 
 import ctypes
+import functools
 import os
 import sys
 from dataclasses import dataclass
@@ -24,10 +25,27 @@ def load(library: Ggml) -> Kernels:
 
     They must be there before any model is loaded: its weights then stay as they are in the file.
     """
-    if sys.platform != "linux" or not PATH.is_file():
+    own = _open()
+    if own is None:
         return Kernels(reason="they are not built")
-    own = ctypes.CDLL(os.fspath(PATH))
-    own.cama_kernels_name.restype = own.cama_kernels_reason.restype = ctypes.c_char_p
     if not library.ggml_backend_load(os.fsencode(PATH)):
         return Kernels(reason=own.cama_kernels_reason().decode())
     return Kernels(name=own.cama_kernels_name().decode())
+
+
+def open_library() -> ctypes.CDLL | None:
+    """The library for what is called in it without ggml, where it has code for this machine.
+
+    Calls keep the interpreter's lock: they take microseconds.
+    """
+    own = _open()
+    return own if own and own.cama_kernels_name() else None
+
+
+@functools.cache
+def _open() -> ctypes.CDLL | None:
+    if sys.platform != "linux" or not PATH.is_file():
+        return None
+    own = ctypes.PyDLL(os.fspath(PATH))
+    own.cama_kernels_name.restype = own.cama_kernels_reason.restype = ctypes.c_char_p
+    return own

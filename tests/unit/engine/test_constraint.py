@@ -169,13 +169,13 @@ def test_every_token_that_ends_counts_as_an_end() -> None:
     tokenizer = ListTokenizer([b"", b"</s>", b"ab"], ends=[256, 257])
     guard = of_list(tokenizer, "a*|</s>b")
     assert [guard.allows(token) for token in (256, 257, 258)] == [True, True, False]
-    assert np.flatnonzero(guard.allowed()).tolist() == [ord("<"), ord("a"), 256, 257]
+    assert np.flatnonzero(guard.allowed().marked()).tolist() == [ord("<"), ord("a"), 256, 257]
 
 
 def test_vocabulary_without_an_end_ends_with_its_grammar() -> None:
     guard = of_list(ListTokenizer([]), "ab?")
     guard.accept(ord("a"))
-    assert np.flatnonzero(guard.allowed()).tolist() == [ord("b")]
+    assert np.flatnonzero(guard.allowed().marked()).tolist() == [ord("b")]
     guard.accept(ord("b"))
     assert guard.is_over
 
@@ -190,7 +190,7 @@ def test_nothing_to_continue_with_is_an_error() -> None:
 
 def test_tokens_of_the_same_bytes_are_all_allowed() -> None:
     guard = of_list(ListTokenizer([b"a", b"ab", b"ab"]), "ab")
-    assert np.flatnonzero(guard.allowed()).tolist() == [ord("a"), 256, 257, 258]
+    assert np.flatnonzero(guard.allowed().marked()).tolist() == [ord("a"), 256, 257, 258]
     assert guard.allows(258)
     guard.accept(258)
     assert guard.is_over
@@ -204,9 +204,9 @@ def test_token_without_bytes_is_never_allowed() -> None:
 
 def test_token_may_end_within_a_character() -> None:
     guard = of_list(ListTokenizer([b"x\xc3", b"\xbcy"]), "xüy")
-    assert np.flatnonzero(guard.allowed()).tolist() == [ord("x"), 256]
+    assert np.flatnonzero(guard.allowed().marked()).tolist() == [ord("x"), 256]
     guard.accept(256)
-    assert np.flatnonzero(guard.allowed()).tolist() == [0xBC, 257]
+    assert np.flatnonzero(guard.allowed().marked()).tolist() == [0xBC, 257]
     guard.accept(257)
     assert guard.is_over
 
@@ -232,7 +232,7 @@ def test_mask_shows_what_is_allowed(shared_data: Path, name: str) -> None:
         guard = compiler.guard(Constraint(kind="json_schema", text=json.dumps(schema)))
         for token in tokenizer.encode('{"ü": "aé', add_special=False, parse_special=False)[1:]:
             allowed = [guard.allows(other) for other in range(tokenizer.n_tokens)]
-            assert guard.allowed().tolist() == allowed
+            assert guard.allowed().marked().tolist() == allowed
             if allowed[token]:
                 guard.accept(token)
 
@@ -344,7 +344,7 @@ def test_guards_of_the_same_text_do_not_disturb_each_other() -> None:
 
 def test_constraint_begins_behind_a_text() -> None:
     guard = guard_of("regex", "[0-9]+", after="</think>")
-    assert guard.allowed().all()
+    assert guard.allowed().marked().all()
     assert guard.allows(EOG)
     assert write(guard, "12 </thin ü</think") == "12 </thin ü</think"
     assert guard.allows(ord("x"))

@@ -25,7 +25,7 @@ def walk(kind: ConstraintKind, text: str, seed: int, most: int = 300) -> str | N
     for _ in range(most):
         if guard.is_over:
             return said.decode()
-        allowed = guard.allowed().nonzero()[0].tolist()
+        allowed = guard.allowed().marked().nonzero()[0].tolist()
         byte = chance.choice(allowed)
         if byte == EOG or (EOG in allowed and chance.random() < 0.2):
             return said.decode()

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from cama.core.errors import EngineError
 from cama.core.generation import Sampling
 from cama.engine.base import Logits
+from cama.engine.sampling.mask import Mask
 from cama.engine.sampling.sampler import Sampler
 
 N_VOCAB = 1000
@@ -29,11 +29,11 @@ class Only:
     def allows(self, token: int) -> bool:
         return token in self.tokens
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def allowed(self) -> Mask:
         self.n_masks += 1
         mask = np.zeros(N_VOCAB, np.bool_)
         mask[self.shown] = True
-        return mask
+        return Mask.of(mask)
 
     def accept(self, token: int) -> None:
         assert token in self.tokens

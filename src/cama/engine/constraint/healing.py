@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cama.engine.base import Tokenizer
 from cama.engine.radix import Tokens
 from cama.engine.sampling.guard import Guard
+from cama.engine.sampling.mask import Mask
 
 _MOST_TOKENS = 3
 """Taken back at most: a token that begins with more than that many others is rare."""
@@ -134,17 +135,17 @@ class Retaking:
         token = self._healer.token(rest)
         return token >= 0 and self._then.allows(token)
 
-    def allowed(self) -> NDArray[np.bool_]:
+    def allowed(self) -> Mask:
         if not self._left:
             n_vocab = self._healer.n_vocab
-            return np.ones(n_vocab, np.bool_) if self._then is None else self._then.allowed()
+            return Mask.everything(n_vocab) if self._then is None else self._then.allowed()
         mask = np.zeros(self._healer.n_vocab, np.bool_)
         if self._then is None:
             mask[self._longer] = True
         else:
-            mask[self._longer] = self._then.allowed()[self._rests] & (self._rests >= 0)
+            mask[self._longer] = self._then.allowed().marked()[self._rests] & (self._rests >= 0)
         mask[self._healer.within(self._left)] = True
-        return mask
+        return Mask.of(mask)
 
     def accept(self, token: int) -> None:
         if not self._left:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from cama.core.errors import EngineError
 from cama.engine.sampling.guard import Guard
+from cama.engine.sampling.mask import Mask
 from cama.engine.search import Search
 
 if TYPE_CHECKING:
@@ -36,10 +34,10 @@ class Matcher:
         self._check()
         return allowed
 
-    def allowed(self) -> NDArray[np.bool_]:
-        bits = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+    def allowed(self) -> Mask:
+        data = self._matcher.compute_bitmask()
         self._check()
-        mask = np.unpackbits(bits, count=self._n_vocab, bitorder="little").view(np.bool_)
+        mask = Mask.read(data, self._n_vocab)
         if not mask.any():
             raise EngineError("no token of the model can continue an answer of the wanted form")
         return mask
@@ -81,8 +79,8 @@ class After:
         self._search.matched = matched
         return end is None or not piece[end:].strip()
 
-    def allowed(self) -> NDArray[np.bool_]:
-        return self._then.allowed() if self._begun else np.ones(self._n_vocab, np.bool_)
+    def allowed(self) -> Mask:
+        return self._then.allowed() if self._begun else Mask.everything(self._n_vocab)
 
     def accept(self, token: int) -> None:
         if self._begun:

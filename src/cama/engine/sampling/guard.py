@@ -2,8 +2,7 @@
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+from cama.engine.sampling.mask import Mask
 
 
 class Guard(Protocol):
@@ -12,10 +11,10 @@ class Guard(Protocol):
     def allows(self, token: int) -> bool:
         """Whether ``token`` may come next. Raises EngineError when that cannot be told any more."""
 
-    def allowed(self) -> NDArray[np.bool_]:
-        """For each token [n_vocab] whether it may come next; the array is the caller's.
+    def allowed(self) -> Mask:
+        """The tokens that may come next; the mask is the caller's.
 
-        A token marked here can still be refused by :meth:`allows`, but none that it leaves out is
+        A token in it can still be refused by :meth:`allows`, but none that it leaves out is
         allowed. Raises EngineError as :meth:`allows`, and when nothing may come.
         """
 

@@ -12,7 +12,7 @@ import numpy as np
 from cama.core.errors import EngineError, InvalidOption
 from cama.core.generation import Sampling
 from cama.engine.base import Logits
-from cama.engine.sampling import transforms
+from cama.engine.sampling import rows, transforms
 from cama.engine.sampling.bias import Bias
 from cama.engine.sampling.guard import Guard
 from cama.engine.sampling.penalties import Penalties, window_length
@@ -94,32 +94,45 @@ class Sampler:
             row = self._bias.apply(row)
         if self._penalties:
             row = self._penalties.apply(row)
+        if self._is_greedy:
+            return self._best(row)
         candidates = self._narrow(transforms.everything(row))
-        token = self._pick(candidates)
+        token = self._draw(candidates)
         if self._guard is None or self._guard.allows(token):
             return token
-        return self._replace(token, row, candidates, self._guard)
+        return self._redraw(token, row, candidates, self._guard)
 
-    def _replace(self, token: int, row: Logits, candidates: Candidates, guard: Guard) -> int:
+    def _best(self, row: Logits) -> int:
+        """The most probable token that is allowed."""
+        token = rows.argmax(row)
+        _require_number(row.item(token) if token >= 0 else -math.inf)
+        if self._guard is None or self._guard.allows(token):
+            return token
+        allowed = self._guard.allowed()
+        while not self._guard.allows(token):
+            allowed.remove(token)  # a guard's mask may be too wide: so this comes to an end
+            token = _possible(rows.argmax(row, allowed))
+        return token
+
+    def _redraw(self, token: int, row: Logits, candidates: Candidates, guard: Guard) -> int:
         """Another token for one that was refused."""
         allowed = guard.allowed()
         while not guard.allows(token):
-            allowed[token] = False  # a guard's mask may be too wide: so this comes to an end
-            kept = candidates.pick(allowed[candidates.ids])
+            allowed.remove(token)
+            kept = candidates.pick(allowed.marked()[candidates.ids])
             if kept.highest == -math.inf:
-                kept = self._narrow(_possible(transforms.among(row, allowed)))
-            token = self._pick(kept)
+                _possible(rows.argmax(row, allowed))
+                kept = self._narrow(transforms.everything(rows.masked(row, allowed)))
+            token = self._draw(kept)
         return token
 
     def _narrow(self, candidates: Candidates) -> Candidates:
         """Those of which one is drawn."""
         sampling = self._sampling
-        if self._is_greedy:
-            return candidates
-        # max() is NaN when any logit is, so one pass finds every row that cannot be sampled.
-        _require_number(candidates.highest)
         if 0 < sampling.top_k < self._n_vocab:
             candidates = transforms.top_k(candidates, sampling.top_k)
+        # NaN where any logit is: so this finds every row that cannot be sampled
+        _require_number(candidates.highest)
         if sampling.typical_p < 1:
             candidates = transforms.typical_p(candidates, sampling.typical_p)
         if sampling.top_p < 1:
@@ -128,18 +141,14 @@ class Sampler:
             candidates = transforms.min_p(candidates, sampling.min_p)
         return candidates
 
-    def _pick(self, candidates: Candidates) -> int:
-        if not self._is_greedy:
-            return transforms.draw(candidates, self._sampling.temperature, self._random.random())
-        index = int(candidates.logits.argmax())
-        _require_number(candidates.logits.item(index))
-        return int(candidates.ids[index])
+    def _draw(self, candidates: Candidates) -> int:
+        return transforms.draw(candidates, self._sampling.temperature, self._random.random())
 
 
-def _possible(candidates: Candidates) -> Candidates:
-    if candidates.highest == -math.inf:
+def _possible(token: int) -> int:
+    if token < 0:
         raise EngineError("sample: no token that is allowed has a probability")
-    return candidates
+    return token
 
 
 def _require_number(highest: float) -> None:

@@ -12,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cama.engine.base import Logits
-
-_MIN_COLUMNS = 2048
-"""Columns of the reshaped row in :func:`top_k`: few enough to sort, many beside any usual k."""
+from cama.engine.sampling import rows
 
 _FIRST_TRY = 1024
 """How many of the best tokens :func:`top_p` looks at before it sorts more."""
@@ -52,33 +50,13 @@ def everything(row: Logits) -> Candidates:
     return Candidates(_all_ids(len(row)), row)
 
 
-def among(row: Logits, allowed: NDArray[np.bool_]) -> Candidates:
-    """The tokens of the vocabulary that ``allowed`` marks."""
-    ids = np.flatnonzero(allowed)
-    return Candidates(ids, row[ids])
-
-
 def top_k(candidates: Candidates, k: int) -> Candidates:
-    """The ``k`` tokens of highest logit, best first."""
-    likely = _likely(candidates.logits, k)
-    logits = candidates.logits[likely]
-    return candidates.pick(likely[np.argsort(-logits)[:k]])
+    """The ``k`` tokens of highest logit, best first, none of them impossible.
 
-
-def _likely(logits: Logits, k: int) -> NDArray[np.intp]:
-    """Where the ``k`` highest logits are, among few others.
-
-    The k-th largest of the column maxima bounds the k-th largest logit from below, so two linear
-    passes find a handful of tokens; sorting or partitioning all would cost ten times as much.
+    Of equal ones those that come first stay. Where a logit is NaN the first of these is all.
     """
-    n = len(logits)
-    n_columns = max(_MIN_COLUMNS, 4 * k)
-    if n < 4 * n_columns:
-        return np.argpartition(logits, n - k)[n - k :] if k < n else np.arange(n)
-    maxima = logits[: n - n % n_columns].reshape(-1, n_columns).max(axis=0)
-    bound = np.partition(maxima, n_columns - k)[n_columns - k]
-    # A masked row may hold fewer than k possible tokens: no bound then.
-    return np.flatnonzero(logits >= bound if bound > -np.inf else logits > bound)
+    best = rows.top_k(candidates.logits, k)
+    return Candidates(candidates.ids[best.places], best.logits)
 
 
 def _weights(logits: Logits, temperature: float = 1.0) -> Logits:
@@ -103,13 +81,13 @@ def typical_p(candidates: Candidates, p: float) -> Candidates:
 
 def top_p(candidates: Candidates, p: float) -> Candidates:
     """The smallest set of most probable tokens whose mass is at least ``p``, best first."""
-    wanted = p * float(_weights(candidates.logits).sum(dtype=np.float64))
-    highest = candidates.logits.max()
+    highest = candidates.highest
+    wanted = p * rows.sum_exp(candidates.logits, highest)
     n = len(candidates.logits)
     k = min(_FIRST_TRY, n)
     while True:
         best = top_k(candidates, k)
-        mass = np.cumsum(np.exp(best.logits - highest).astype(np.float64))
+        mass = np.cumsum(np.exp(best.logits - best.logits[0]), dtype=np.float64)
         if mass[-1] >= wanted or k == n:
             kept = int(np.searchsorted(mass, wanted, side="left")) + 1
             return Candidates(best.ids[:kept], best.logits[:kept])

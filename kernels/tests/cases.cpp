@@ -1,0 +1,26 @@
+#include "cases.h"
+
+std::vector<cases::Set> cases::sets() {
+    std::vector<Set> found;
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (has_avx2) found.push_back({"avx2", cama::kernels_avx2()});
+#ifdef CAMA_EMULATE
+    if (has_avx2) found.push_back({"avx512", cama::kernels_avx512()});
+#else
+    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni"))
+        found.push_back({"avx512", cama::kernels_avx512()});
+#endif
+    return found;
+}
+
+int main() {
+    if (cases::sets().empty()) {
+        std::puts("nothing to run on this processor");
+        return 0;
+    }
+    cases::products();
+    cases::logits();
+    std::puts("passed");
+}

@@ -1,0 +1,38 @@
+// Cases that run what computes on memory of exactly its size: a sanitizer sees every byte too many.
+//
+// Adding some: a file beside products.cpp with a function that check()s, and a line in cases.cpp.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "kernel.h"
+
+namespace cases {
+
+// Ends the run where something is not as it should be.
+inline void check(bool holds, const std::string& what) {
+    if (holds) return;
+    std::fprintf(stderr, "failed: %s\n", what.c_str());
+    std::exit(1);
+}
+
+using Random = std::mt19937;
+
+inline float normal(Random& random) { return std::normal_distribution<float>()(random); }
+
+// The kernels that this processor can run, by the name of their instructions.
+struct Set {
+    const char* name;
+    const cama::Kernel* kernels;
+};
+std::vector<Set> sets();
+
+void products();
+void logits();
+
+}  // namespace cases
