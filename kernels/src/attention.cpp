@@ -1,11 +1,11 @@
 #include "attention.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstring>
+
+#include "team.h"
 
 namespace cama {
 
@@ -73,9 +73,8 @@ public:
         auto* floats = reinterpret_cast<float*>(memory_.scratch.take(sizeof(float) * (own * n_threads + parts)));
         if (!floats) return false;
         std::atomic<int64_t> next{0}, next_item{0};
-#pragma omp parallel num_threads(n_threads)
-        {
-            float* mine = floats + own * omp_get_thread_num();
+        in_team(n_threads, [&](const Member& self) {
+            float* mine = floats + own * self.index;
             float* scratch = mine + 2 * part;
             float* all_parts = floats + own * n_threads;
             Tile tile;
@@ -88,7 +87,7 @@ public:
                     float* at = all_parts + part * (item * n_segments_ + segment);
                     attend(tile, segment, scratch, state_at(at, tile.n_rows));
                 }
-#pragma omp barrier
+                self.wait();
                 for (int64_t i = next_item++; i < n_items; i = next_item++) {
                     describe(memory_.items[i], tile);
                     const State total = empty(mine, tile.n_rows);
@@ -108,7 +107,7 @@ public:
                     kernel_.finish(tile, total);
                 }
             }
-        }
+        });
         return true;
     }
 
@@ -138,13 +137,14 @@ private:
             if (n_cells % kBlockCells) memory_.allowed.back() = (uint64_t{1} << n_cells % kBlockCells) - 1;
             return;
         }
-#pragma omp parallel for num_threads(n_threads) if (n_rows * n_blocks_ > kFewBlocks)
-        for (int64_t i = 0; i < n_rows; ++i) {
-            const int64_t head = i / mask_queries();
-            const char* row = place(mask_, i % mask_queries(), head % mask_heads(), head / mask_heads());
-            kernel_.survey(reinterpret_cast<const uint16_t*>(row), n_cells, memory_.allowed.data() + i * n_blocks_,
-                           memory_.plain.data() + i * n_blocks_);
-        }
+        in_team(n_rows * n_blocks_ > kFewBlocks ? n_threads : 1, [&](const Member& self) {
+            for (int64_t i = n_rows * self.index / self.n; i < n_rows * (self.index + 1) / self.n; ++i) {
+                const int64_t head = i / mask_queries();
+                const char* row = place(mask_, i % mask_queries(), head % mask_heads(), head / mask_heads());
+                kernel_.survey(reinterpret_cast<const uint16_t*>(row), n_cells,
+                               memory_.allowed.data() + i * n_blocks_, memory_.plain.data() + i * n_blocks_);
+            }
+        });
     }
 
     // ---- the work

@@ -3,14 +3,15 @@
 std::vector<cases::Set> cases::sets() {
     std::vector<Set> found;
     const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    if (has_avx2) found.push_back({"avx2", cama::kernels_avx2()});
-#ifdef CAMA_EMULATE
-    if (has_avx2) found.push_back({"avx512", cama::kernels_avx512()});
-#else
-    if (has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vnni"))
-        found.push_back({"avx512", cama::kernels_avx512()});
+    if (has_avx2) found.push_back({"avx2", cama::kernels_avx2(), &cama::attention_avx2()});
+#ifdef CAMA_AVX512_CASES
+    bool has_avx512 = has_avx2;
+#ifndef CAMA_EMULATE
+    has_avx512 = has_avx512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                 __builtin_cpu_supports("avx512vnni");
+#endif
+    if (has_avx512) found.push_back({"avx512", cama::kernels_avx512(), &cama::attention_avx512()});
 #endif
     return found;
 }
@@ -21,6 +22,7 @@ int main() {
         return 0;
     }
     cases::products();
+    cases::attention();
     cases::logits();
     std::puts("passed");
 }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "attention_kernel.h"
 #include "kernel.h"
 
 namespace cases {
@@ -29,10 +30,12 @@ inline float normal(Random& random) { return std::normal_distribution<float>()(r
 struct Set {
     const char* name;
     const cama::Kernel* kernels;
+    const cama::AttentionKernel* attention;
 };
 std::vector<Set> sets();
 
 void products();
+void attention();
 void logits();
 
 }  // namespace cases
