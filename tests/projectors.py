@@ -12,9 +12,10 @@ import numpy as np
 from cama.gguf import GGMLType, TensorSource, write_gguf
 from cama.gguf.encode import Writable
 
-Kind = Literal["mlp", "gemma3", "qwen2vl_merger"]
+Kind = Literal["mlp", "gemma3", "qwen2vl_merger", "idefics3"]
 """LLaVA's: tokens one after the other. Gemma 3's: all tokens of an image see each other. Qwen 2's:
-positions in two dimensions, and images of any size."""
+positions in two dimensions, and images of any size. Idefics 3's: a picture in several parts, with
+text between them."""
 
 SEES: dict[str, Kind] = {
     "llama": "mlp", "gemma3": "gemma3", "qwen2vl": "qwen2vl_merger", "lfm2": "mlp",
@@ -23,6 +24,7 @@ SEES: dict[str, Kind] = {
 
 _PATCH, _WIDTH, _FF, _HEADS, _LAYERS = 14, 32, 64, 2, 2
 _SIDE = 112  # pixels of an image, for kinds with a fixed size
+_SCALE = 2  # patches, in each dimension, that become one token
 
 Named = tuple[str, tuple[int, ...]]
 
@@ -47,6 +49,11 @@ def make_projector(path: Path, kind: Kind, n_embd: int = 256, seed: int = 0) -> 
         "clip.vision.image_mean": [0.5, 0.5, 0.5],
         "clip.vision.image_std": [0.5, 0.5, 0.5],
     }
+    if kind == "idefics3":
+        metadata |= {
+            "clip.vision.projector.scale_factor": _SCALE,
+            "clip.vision.preproc_image_size": 2 * _SIDE,
+        }
     rng = np.random.default_rng(seed)
 
     def source(name: str, ne: tuple[int, ...]) -> TensorSource:
@@ -75,6 +82,10 @@ def _tensors(kind: Kind, n_embd: int) -> Iterator[Named]:
             yield from _both("v.post_ln", _WIDTH)
             yield "mm.soft_emb_norm.weight", (_WIDTH,)
             yield "mm.input_projection.weight", (n_embd, _WIDTH)
+        case "idefics3":
+            yield "v.position_embd.weight", (_WIDTH, n_patches)
+            yield from _both("v.post_ln", _WIDTH)
+            yield "mm.model.fc.weight", (_SCALE**2 * _WIDTH, n_embd)
         case "qwen2vl_merger":
             yield "v.patch_embd.weight.1", patch
             yield from _both("v.post_ln", _WIDTH)

@@ -139,6 +139,36 @@ def test_images_are_seen_as_libmtmd_sees_them(
     assert len(logprobs) >= 11  # an end is not among them
 
 
+def test_parts_of_a_picture_are_seen_as_libmtmd_sees_them(
+    tiny_model: Callable[..., Path], tmp_path: Path
+) -> None:
+    projector = make_projector(tmp_path / "p.gguf", "idefics3")
+    plain = tiny_model("qwen3", "F32")
+    seer = Seer(plain, projector)
+    try:
+        with pytest.raises(Unsupported, match="vocabulary lacks the tokens"):
+            seer.prompt(MARK, png(1))
+    finally:
+        seer.engine.close()
+    with GGUFFile.open(plain) as file:
+        words = file.get("tokenizer.ggml.tokens")
+    words[-3:] = ["\n\n", "<fake_token_around_image>", "<global-img>"]
+    text, image = f"what is {MARK} here?", png(1)
+    seer = Seer(rewrite(plain, tmp_path / "m.gguf", {"tokenizer.ggml.tokens": words}), projector)
+    try:
+        prompt = seer.prompt(text, image)
+        assert len(prompt.images) == 5  # four parts, and all of it
+        assert len({placed.image.tokens[0] for placed in prompt.images}) == 5
+        found = evaluate(seer.engine, prompt)
+        seer.engine.truncate(A, 0)
+        sink = seer.answer(text, image, num_predict=3)
+    finally:
+        seer.engine.close()
+    assert sink.finish.prompt_tokens == len(prompt.tokens)
+    with reference(seer.model, projector, seer.load) as other:
+        assert float(np.abs(found - other.logits(text, [image])).max()) <= 1e-4
+
+
 def test_another_image_gives_another_answer(seer: Seer) -> None:
     text = f"what is {MARK} here?"
     rows = []
@@ -275,7 +305,7 @@ def test_a_cut_never_parts_an_image_of_two_dimensions(seers: Callable[[str], See
 
 
 def test_a_full_window_drops_an_image_as_a_whole(seer: Seer) -> None:
-    text = f"{MARK}" + " a" * 1930
+    text = f"{MARK}" + " a" * (1990 - len(seer.prompt(MARK, png(1)).tokens))
     sink = seer.answer(text, png(1), num_predict=150, num_keep=0)
     n_image = len(seer.prompt(MARK, png(1)).images[0].image.tokens)
     assert sink.finish.reason in ("length", "stop")

@@ -68,7 +68,7 @@ class LlamaEngine:
             self._open_context(path, load)
             if load.projector is not None:
                 self._projector = Projector(
-                    load.projector, model, self._n_threads, load.n_batch, self._abort
+                    load.projector, model, load, self._n_threads, self._abort
                 )
         except BaseException:
             self._free()

@@ -19,6 +19,7 @@ from cama.core.errors import (
     Unsupported,
     UnsupportedModel,
 )
+from cama.core.load import LoadOptions
 from cama.engine.base import Image, Picture, Placed, Prompt
 from cama.engine.cells import Ids
 from cama.engine.llama.batch import Embeddings
@@ -47,7 +48,8 @@ _NODES: Final = 32
 _KINDS: Final = 4
 """Positions of a token in M-RoPE: time, height, width, and one that is not used."""
 
-_MISMATCH, _UNREADABLE = 1, 2
+_UNREADABLE: Final = 2
+"""libmtmd's status for a picture that it cannot make ready."""
 
 
 class Chunk:
@@ -66,12 +68,13 @@ class Projector:
     """
 
     def __init__(
-        self, path: Path, model: int, n_threads: int, n_batch: int, abort: AbortFlag
+        self, path: Path, model: int, load: LoadOptions, n_threads: int, abort: AbortFlag
     ) -> None:
         with GGUFFile.open(path) as file:
             check_projector(file)
         library = mtmd()
         params = library.mtmd_context_params_default()
+        params.use_gpu = load.n_gpu_layers != 0
         params.print_timings = False
         params.warmup = False
         params.n_threads = n_threads
@@ -79,7 +82,7 @@ class Projector:
         self._abort, self._n_nodes = abort, 0
         self._watcher = ggml_backend_sched_eval_callback(self._goes_on)
         params.cb_eval = address_of(self._watcher)
-        self._n_batch = n_batch
+        self._n_batch = load.n_batch
         self._n_embd = llama().llama_model_n_embd_inp(model)
         self._address = load_projector(path, model, params)
         self._kept: OrderedDict[bytes, Embeddings] = OrderedDict()
@@ -114,7 +117,8 @@ class Projector:
 
     def _image(self, chunk: int, seen: "Counter[bytes]") -> Image:
         library = mtmd()
-        if library.mtmd_input_chunk_get_type(chunk) != MTMD_INPUT_CHUNK_TYPE_IMAGE:
+        name = library.mtmd_input_chunk_get_id(chunk)
+        if library.mtmd_input_chunk_get_type(chunk) != MTMD_INPUT_CHUNK_TYPE_IMAGE or not name:
             raise EngineError("libmtmd made something else of an image")
         n_tokens = library.mtmd_input_chunk_get_n_tokens(chunk)
         if n_tokens > self._n_batch and self._is_seen_at_once(chunk):
@@ -123,7 +127,7 @@ class Projector:
                 f"{self._n_batch}: ask with the option num_batch of {n_tokens} or more"
             )
         # A picture may become several images, in an order that is always the same.
-        digest = bytes.fromhex((library.mtmd_input_chunk_get_id(chunk) or b"").decode())
+        digest = bytes.fromhex(name.decode())
         content = b"%d %d %s" % (seen[digest], n_tokens, digest)
         seen[digest] += 1
         return Image(
@@ -208,9 +212,17 @@ def _pseudo_tokens(content: bytes, n: int) -> list[int]:
 
 
 def _text_tokens(chunk: int) -> list[int]:
+    """Raises Unsupported for marks of images that the vocabulary lacks, which libmtmd lets pass."""
     count = c_size_t()
     address = mtmd().mtmd_input_chunk_get_tokens_text(chunk, ctypes.addressof(count))
-    return (ctypes.c_int32 * count.value).from_address(address)[:] if count.value else []
+    tokens = (ctypes.c_int32 * count.value).from_address(address)[:] if count.value else []
+    if any(token < 0 for token in tokens):
+        raise Unsupported(
+            "the projector is not one for this model, whose vocabulary lacks the tokens that go "
+            "around images",
+            field="images",
+        )
+    return tokens
 
 
 @contextmanager
