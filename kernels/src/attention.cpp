@@ -242,7 +242,11 @@ bool attends(const AttentionKernel& kernel, const Tensor* op) {
     if (q->type != ggml::F32 || q->nb[0] != sizeof(float) || op->type != ggml::F32) return false;
     if (k->ne[2] != v->ne[2] || k->ne[3] != v->ne[3] || q->ne[3] != k->ne[3] || q->ne[2] % k->ne[2]) return false;
     if (mask && (mask->type != ggml::F16 || mask->ne[0] < k->ne[1] || mask->ne[1] < q->ne[1])) return false;
-    if (sinks && (sinks->type != ggml::F32 || sinks->ne[0] != q->ne[2])) return false;
+    return !sinks || (sinks->type == ggml::F32 && sinks->ne[0] == q->ne[2]);
+}
+
+bool is_much_attention(const Tensor* op) {
+    const Tensor *q = op->src[0], *k = op->src[1], *v = op->src[2];
     const int64_t sharing = std::min(kSharingRows, q->ne[1] * (q->ne[2] / k->ne[2]));
     const int64_t work = q->ne[1] * q->ne[2] * q->ne[3] * k->ne[1] * (k->ne[0] + v->ne[0]);
     return work * sharing >= kLeastWork * kSharingRows;
