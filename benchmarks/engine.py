@@ -7,6 +7,8 @@
 them, in a temporary folder. ``--quick`` measures one prompt and one sequence only.
 ``--processor-time`` counts the time that the process computes instead of the time that passes,
 which tells more where a machine has other work; speeds are then tokens per second of it.
+``--kernels off`` does without Cama's kernels on both sides; ``--kernels compare`` shows what they
+are worth (``kernel_sides.py``).
 
 Both engines keep the weights mapped, use the same threads and get the same plans. A ratio above 1
 means that the native engine is faster.
@@ -28,6 +30,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from benchmarks import kernel_sides
 from benchmarks.make_model import make_model
 from benchmarks.shapes import BENCHMARKS
 from cama.core.generation import Chunk, Finish, Generation, Sampling
@@ -92,11 +95,15 @@ def options() -> LoadOptions:
     return LoadOptions(n_ctx=4096, n_batch=512)
 
 
-def start_as_runner(module: str, load: LoadOptions) -> None:
-    """Start ``module`` again with a runner's environment: OpenMP reads it when it is loaded."""
-    if "GOMP_SPINCOUNT" not in os.environ:
+def start_as_runner(module: str, load: LoadOptions, kernels: str = "") -> None:
+    """Start ``module`` again with a runner's environment: OpenMP reads it when it is loaded.
+
+    ``kernels``, if given, is what ``CAMA_KERNELS`` must be.
+    """
+    wanted = {"CAMA_KERNELS": kernels} if kernels else {}
+    if "GOMP_SPINCOUNT" not in os.environ or not wanted.items() <= os.environ.items():
         command = [sys.executable, "-m", module, *sys.argv[1:]]
-        os.execve(sys.executable, command, child_environment(load, os.environ))
+        os.execve(sys.executable, command, child_environment(load, {**os.environ, **wanted}))
 
 
 def open_native(path: Path) -> NativeEngine:
@@ -311,11 +318,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one prompt and one sequence only")
     parser.add_argument("--processor-time", action="store_true", help="instead of wall time")
     parser.add_argument("--contended", action="store_true", help="decode beside busy processes")
+    parser.add_argument("--kernels", choices=("on", "off", "compare"), default="on")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
     if not arguments.models and not arguments.architecture:
         parser.error("a model or an architecture is needed")
-    start_as_runner("benchmarks.engine", options())
+    start_as_runner("benchmarks.engine", options(), "off" if arguments.kernels == "off" else "")
+    if arguments.kernels == "compare":
+        if not arguments.models:
+            parser.error("--kernels compare needs a model")
+        kernel_sides.compare(arguments.models, arguments.rounds, is_quick=arguments.quick)
+        return
     if not arguments.json:
         print(
             f"{'model':24} {'measure':26} {'native':>10} {'libllama':>10} {'unit':6} {'ratio':>8}"

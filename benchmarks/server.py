@@ -85,7 +85,7 @@ def serve() -> None:
 def serving(pace: float, n_streams: int) -> Iterator[tuple[str, psutil.Process]]:
     """The address and the process of a server whose passes take ``pace`` seconds."""
     with tempfile.TemporaryDirectory() as home:
-        port = _free_port()
+        port = free_port()
         own = {
             "HOME": home, "CAMA_HOST": f"127.0.0.1:{port}", "CAMA_NUM_PARALLEL": str(n_streams),
             "CAMA_PREFIX_CACHE": "0", PACE: str(pace),
@@ -100,21 +100,21 @@ def serving(pace: float, n_streams: int) -> Iterator[tuple[str, psutil.Process]]
             )
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait(url, child, log)
+            wait(url, child, log, MODEL)
             yield url, psutil.Process(child.pid)
         finally:
             child.terminate()
             child.wait(30)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
-def _wait(url: str, child: "subprocess.Popen[bytes]", log: Path) -> None:
-    body = {"model": MODEL, "keep_alive": -1}
+def wait(url: str, child: "subprocess.Popen[bytes]", log: Path, model: str) -> None:
+    body = {"model": model, "keep_alive": -1}
     for _ in range(600):
         if child.poll() is not None:
             sys.exit(log.read_text()[-2000:])

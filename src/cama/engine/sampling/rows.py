@@ -30,9 +30,10 @@ class Kernels:
         self._mask.argtypes, self._mask.restype = (*row, ctypes.c_void_p, ctypes.c_void_p), None
 
     def argmax(self, row: Logits, mask: Mask | None = None) -> int:
+        if mask is None:
+            return plain.argmax(row)  # NumPy has kernels for that
         row = _packed(row)
-        bits = mask.bits.ctypes.data if mask is not None else None
-        place: int = self._argmax(row.ctypes.data, len(row), bits)
+        place: int = self._argmax(row.ctypes.data, len(row), mask.bits.ctypes.data)
         return place
 
     def top_k(self, row: Logits, k: int) -> Best:

@@ -1,0 +1,167 @@
+"""One engine with Cama's kernels and without, and libllama without them, in one run.
+
+    python -m benchmarks.engine --kernels compare MODEL.gguf [--rounds 5] [--quick]
+
+Whether there are kernels is chosen once for each process, so every side is a process of its own;
+they take turns, and times are taken within them. The sides:
+
+``kernels``   the native engine with kernels
+``native``    the native engine without
+``mapped``    libllama without, its weights as they are in the file
+``repacked``  libllama without, as it is by default: a copy of its weights in another order
+
+Two ratios follow: how many times faster the kernels make the native engine, and how many times
+faster it is with them than the better of libllama's two.
+"""
+
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from cama.core.load import LoadOptions
+from cama.engine.base import Engine, Plan, SeqId, Span
+from cama.engine.llama import model
+from cama.engine.llama.engine import LlamaEngine
+from cama.engine.native.engine import NativeEngine
+from cama.ggml.llama import load_model
+
+PREFILL = (128, 512, 2048)
+SEQUENCES = (1, 4, 8)
+PROMPT, STEPS = 128, 12
+SIDES: Mapping[str, tuple[str, str]] = {
+    "kernels": ("native", "auto"),
+    "native": ("native", "off"),
+    "mapped": ("llama", "off"),
+    "repacked": ("llama repacked", "off"),
+}
+LOAD = LoadOptions(n_ctx=4096, n_batch=512)
+
+Ask = Callable[..., Any]
+
+
+class Side:
+    """What runs in the process of a side; every method gives seconds."""
+
+    def __init__(self, kind: str, path: Path) -> None:
+        if kind == "llama repacked":
+            vars(model)["load_model"] = partial(_load_repacked, load_model)
+        opened = NativeEngine if kind == "native" else LlamaEngine
+        self._engine: Engine = opened.open(path, LOAD, "benchmark", lambda _: None)
+
+    def prefill(self, n: int, seq: int = 0) -> float:
+        engine, size = self._engine, self._engine.info.n_batch
+        engine.truncate(SeqId(seq), 0)
+        ids = [300 + i * 7919 % (engine.info.n_vocab - 400) for i in range(n)]
+        started = time.perf_counter()
+        for start in range(0, n, size):
+            part = ids[start : start + size]
+            engine.forward(Plan((Span(SeqId(seq), start, part, int(start + size >= n)),)))
+        return time.perf_counter() - started
+
+    def decode(self, n_seq: int, position: int) -> float:
+        spans = tuple(Span(SeqId(i), position, (1000 + i,), 1) for i in range(n_seq))
+        started = time.perf_counter()
+        self._engine.forward(Plan(spans))
+        return time.perf_counter() - started
+
+    def clear(self, n_seq: int) -> float:
+        for i in range(n_seq):
+            self._engine.truncate(SeqId(i), 0)
+        return 0.0
+
+
+def _load_repacked(load: Callable[..., int], path: Path, params: Any, parts: Any) -> int:
+    params.use_extra_bufts = True
+    return load(path, params, parts)
+
+
+def _serve(connection: Connection, kind: str, path: Path) -> None:
+    side = Side(kind, path)
+    while True:
+        name, *arguments = connection.recv()
+        connection.send(getattr(side, name)(*arguments))
+
+
+@contextmanager
+def processes(path: Path) -> Iterator[dict[str, Ask]]:
+    """The sides, each as a function of a method's name and its arguments."""
+    context = multiprocessing.get_context("spawn")
+    before = os.environ.get("CAMA_KERNELS")
+    started = []
+    asks: dict[str, Ask] = {}
+    try:
+        for name, (kind, kernels) in SIDES.items():
+            os.environ["CAMA_KERNELS"] = kernels
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(theirs, kind, path), daemon=True)
+            process.start()
+            theirs.close()
+            started.append(process)
+            asks[name] = partial(_ask, ours)
+        yield asks
+    finally:
+        os.environ.pop("CAMA_KERNELS")
+        if before is not None:
+            os.environ["CAMA_KERNELS"] = before
+        for process in started:
+            process.kill()
+            process.join()
+
+
+def _ask(connection: Connection, *call: Any) -> float:
+    connection.send(call)
+    seconds: float = connection.recv()
+    return seconds
+
+
+def in_turns(sides: Mapping[str, Ask], turn: int, *call: Any) -> dict[str, float]:
+    """The seconds of each side, another one first each turn."""
+    names = list(sides)
+    first = turn % len(names)
+    return {name: sides[name](*call) for name in (*names[first:], *names[:first])}
+
+
+Samples = list[dict[str, float]]
+
+
+def measure(
+    sides: Mapping[str, Ask], rounds: int, *, is_quick: bool
+) -> Iterator[tuple[str, int, Samples]]:
+    """Names, tokens at once, and samples."""
+    for name in sides:
+        sides[name]("prefill", PREFILL[0])  # touch every page of the maps
+    for n in PREFILL[1:2] if is_quick else PREFILL:
+        yield f"prefill {n}", n, [in_turns(sides, turn, "prefill", n) for turn in range(rounds)]
+    for n_seq in SEQUENCES[:1] if is_quick else SEQUENCES:
+        for i in range(n_seq):
+            in_turns(sides, 0, "prefill", PROMPT, i)
+        steps = range(rounds * STEPS)
+        taken = [in_turns(sides, step, "decode", n_seq, PROMPT + step) for step in steps]
+        in_turns(sides, 0, "clear", n_seq)
+        yield f"decode x{n_seq}", n_seq, taken[2:]
+
+
+def compare(paths: Sequence[Path], rounds: int, *, is_quick: bool) -> None:
+    columns = "".join(f"{name:>10}" for name in SIDES)
+    print(f"{'tok/s':36}{columns}{'/native':>9}{'/libllama':>10}")
+    for path in paths:
+        with processes(path) as sides:
+            for name, n, samples in measure(sides, rounds, is_quick=is_quick):
+                medians = {side: statistics.median(s[side] for s in samples) for side in SIDES}
+                rival = min(("mapped", "repacked"), key=medians.__getitem__)
+                ratios = [
+                    statistics.median(s[other] / s["kernels"] for s in samples)
+                    for other in ("native", rival)
+                ]
+                speeds = "".join(f"{n / medians[side]:10.1f}" for side in SIDES)
+                print(
+                    f"{path.stem:24.24}{name:12}{speeds}{ratios[0]:9.3f}{ratios[1]:10.3f}",
+                    flush=True,
+                )
