@@ -13,8 +13,10 @@ from cama.core.placement import GPU_RESERVE
 from cama.engine.base import Logits, Plan, SeqId, Span
 from cama.engine.native import devices
 from cama.engine.native.engine import NativeEngine
-from cama.ggml import backend
+from cama.ggml import _abi, backend
 from cama.ggml.backend import Device
+from cama.ggml.backend import devices as every_device
+from cama.ggml.library import own_kernels
 from tests.adapters import write_adapter
 from tests.models import toys
 from tests.software_device import SoftwareDevice
@@ -33,8 +35,11 @@ def software() -> tuple[SoftwareDevice, ...]:
 
 @pytest.fixture(autouse=True)
 def listed(software: tuple[SoftwareDevice, ...], monkeypatch: pytest.MonkeyPatch) -> list[Device]:
-    """What the machine seems to have."""
-    there = [*backend.devices(), *(device.listed for device in software)]
+    """What the machine seems to have: no kernels of ours, which round as no other device does."""
+    found = backend.devices()
+    cpus = [device for device in found if device.type != _abi.GGML_BACKEND_DEVICE_TYPE_ACCEL]
+    there = [*cpus, *(device.listed for device in software)]
+    monkeypatch.setattr(backend, "devices", lambda: cpus)
     monkeypatch.setattr(devices, "devices", lambda: there)
     return there
 
@@ -75,6 +80,25 @@ def test_a_split_model_computes_what_it_does_on_the_cpu(
         for expected, row in zip(found[0], others, strict=True):
             np.testing.assert_array_equal(expected, row)
     assert engine._devices.placement.output == 0
+
+
+def test_layers_that_stay_on_the_cpu_have_kernels_there(
+    toy_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not own_kernels().name:
+        pytest.skip(f"no kernels on this machine: {own_kernels().reason}")
+    load = replace(toys.NATIVE["llama"].load(), rooms=SPLIT[:1])
+    found = []
+    for machine in (backend.devices, every_device):
+        monkeypatch.setattr(backend, "devices", machine)
+        engine = _open(toy_file("llama"), load)
+        assert engine.info.devices == ("SOFT0", "CPU")
+        found.append((engine._devices.cpu.addresses, _talk(engine)))
+        engine.close()
+    (alone, plain), (beside, ours) = found
+    assert (len(alone), len(beside)) == (1, 2)
+    for expected, row in zip(plain, ours, strict=True):
+        np.testing.assert_allclose(row, expected, rtol=0, atol=0.02)
 
 
 def test_layers_and_their_cells_are_where_the_plan_puts_them(
