@@ -20,10 +20,6 @@ constexpr int64_t kCellRows = 4;
 constexpr int64_t kItemsPerThread = 8;
 // What a full tile needs would not fit the caches with longer keys.
 constexpr int64_t kLongKey = 256;
-// With fewer multiplications attention is left to ggml: handing it over costs more than is gained.
-// Few rows that share their keys gain less.
-constexpr int64_t kLeastWork = 1200000;
-constexpr int64_t kSharingRows = 4;
 // The mask is surveyed by one thread up to this many blocks of it.
 constexpr int64_t kFewBlocks = 2048;
 
@@ -243,13 +239,6 @@ bool attends(const AttentionKernel& kernel, const Tensor* op) {
     if (k->ne[2] != v->ne[2] || k->ne[3] != v->ne[3] || q->ne[3] != k->ne[3] || q->ne[2] % k->ne[2]) return false;
     if (mask && (mask->type != ggml::F16 || mask->ne[0] < k->ne[1] || mask->ne[1] < q->ne[1])) return false;
     return !sinks || (sinks->type == ggml::F32 && sinks->ne[0] == q->ne[2]);
-}
-
-bool is_much_attention(const Tensor* op) {
-    const Tensor *q = op->src[0], *k = op->src[1], *v = op->src[2];
-    const int64_t sharing = std::min(kSharingRows, q->ne[1] * (q->ne[2] / k->ne[2]));
-    const int64_t work = q->ne[1] * q->ne[2] * q->ne[3] * k->ne[1] * (k->ne[0] + v->ne[0]);
-    return work * sharing >= kLeastWork * kSharingRows;
 }
 
 bool attend(const AttentionKernel& kernel, const Tensor* op, int n_threads, AttentionMemory& memory) {

@@ -27,9 +27,6 @@ struct AttentionMemory {
 // Whether a FLASH_ATTN_EXT can be computed here.
 bool attends(const AttentionKernel& kernel, const ggml::Tensor* op);
 
-// Whether that is faster than leaving it to ggml.
-bool is_much_attention(const ggml::Tensor* op);
-
 // Returns false when there is no memory for it.
 bool attend(const AttentionKernel& kernel, const ggml::Tensor* op, int n_threads, AttentionMemory& memory);
 

@@ -207,8 +207,7 @@ int attend(Stream& stream, Tensor* dst) {
 
 bool attends(const Tensor* op) {
     const auto is_packed = [](const Tensor* t) { return t->nb[0] == host.type_size(t->type); };
-    return is_packed(op->src[1]) && is_packed(op->src[2]) && cama::attends(*choice().attention, op) &&
-           cama::is_much_attention(op);
+    return is_packed(op->src[1]) && is_packed(op->src[2]) && cama::attends(*choice().attention, op);
 }
 
 struct Operation {

@@ -190,13 +190,12 @@ def test_cells_behind_the_end_are_not_read(own: Processor) -> None:
     assert np.array_equal(before, computed(longer, more, own))
 
 
-@pytest.mark.parametrize(
-    ("n_query", "n_cells", "takes"), [(1, 8192, True), (64, 64, True), (1, 32, False)]
-)
-def test_little_work_is_left_to_ggml(
-    n_query: int, n_cells: int, takes: bool, own: Processor
+@pytest.mark.parametrize(("n_query", "n_cells"), [(1, 8192), (64, 64), (1, 32)])
+def test_attention_is_taken_however_little_it_is(
+    n_query: int, n_cells: int, own: Processor
 ) -> None:
+    """Else the same query would give something else where others are computed with it."""
     case = Attention(n_head=32, n_head_kv=8, n_query=n_query, n_cells=n_cells)
     run = AttentionRun(case, AttentionOperands(case), own)
-    assert ggml().ggml_backend_supports_op(own.addresses[0], run.output.address) == takes
+    assert ggml().ggml_backend_supports_op(own.addresses[0], run.output.address)
     run.close()
