@@ -57,7 +57,7 @@ def _describe(address: int) -> Device:
 
 
 class Backend:
-    """A stream of work on the CPU; ``abort``, which must outlive it, stops a computation.
+    """A stream of work on the CPU; ``abort`` stops a computation.
 
     ``addresses`` are its streams for ggml's scheduler: those of kernels that take over some of the
     work come first.
@@ -65,6 +65,7 @@ class Backend:
 
     def __init__(self, n_threads: int, abort: AbortFlag) -> None:
         self.address = self._start()
+        self._abort = abort  # ggml holds its address alone
         lib = ggml()
         self.addresses: tuple[int, ...] = (*self._accelerators(), self.address)
         for address in self.addresses:
