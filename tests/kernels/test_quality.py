@@ -18,7 +18,7 @@ from cama.ggml.library import own_kernels
 pytestmark = pytest.mark.native
 
 STORIES = ["Q4_0", "Q5_1", "Q8_0"]
-STORIES_K = ["p256-Q3_K_M", "p256-Q4_K_M", "p256-Q6_K"]
+STORIES_K = ["p256-Q2_K", "p256-Q3_K_M", "p256-Q4_K_M", "p256-Q6_K"]
 GUIDE = Path(cama.__file__).parent / "bundled" / "guide.gguf"
 
 # Evaluates a text by one engine, file after file: the choice of kernels is one of the process
