@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "attention_tiles.h"
+#include "eight_floats.h"
 
 namespace {
 
@@ -33,16 +34,8 @@ struct Vector8 {
         return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_castps_si256(all(1))));
     }
     static float first(Type x) { return _mm256_cvtss_f32(x); }
-    static float total(Type x) {
-        __m128 y = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-        y = _mm_add_ps(y, _mm_movehl_ps(y, y));
-        return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
-    }
-    static float greatest(Type x) {
-        __m128 y = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-        y = _mm_max_ps(y, _mm_movehl_ps(y, y));
-        return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
-    }
+    static float total(Type x) { return total_of(x); }
+    static float greatest(Type x) { return greatest_of(x); }
 };
 
 const AttentionKernel kAttention = attention<Vector8>();

@@ -2,6 +2,7 @@
 #include "avx512.h"
 
 #include "attention_tiles.h"
+#include "eight_floats.h"
 
 namespace {
 
@@ -33,17 +34,11 @@ struct Vector16 {
     static float first(Type x) { return _mm256_cvtss_f32(Halves(x).low); }
     static float total(Type x) {
         const Halves h(x);
-        const __m256 sum = _mm256_add_ps(h.low, h.high);
-        __m128 y = _mm_add_ps(_mm256_castps256_ps128(sum), _mm256_extractf128_ps(sum, 1));
-        y = _mm_add_ps(y, _mm_movehl_ps(y, y));
-        return _mm_cvtss_f32(_mm_add_ss(y, _mm_movehdup_ps(y)));
+        return total_of(_mm256_add_ps(h.low, h.high));
     }
     static float greatest(Type x) {
         const Halves h(x);
-        const __m256 most = _mm256_max_ps(h.low, h.high);
-        __m128 y = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
-        y = _mm_max_ps(y, _mm_movehl_ps(y, y));
-        return _mm_cvtss_f32(_mm_max_ss(y, _mm_movehdup_ps(y)));
+        return greatest_of(_mm256_max_ps(h.low, h.high));
     }
 
 private:

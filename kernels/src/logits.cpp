@@ -11,6 +11,8 @@
 #include <new>
 #include <utility>
 
+#include "eight_floats.h"
+
 namespace {
 
 constexpr int64_t kBlock = 1024;  // logits of which the highest is found before where it is
@@ -24,12 +26,6 @@ inline __m256 masked(const float* x, int64_t i, const uint8_t* allowed) {
     const __m256i each = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
     const __m256i is_set = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(allowed[i / 8]), each), each);
     return _mm256_blendv_ps(_mm256_set1_ps(kNothing), _mm256_loadu_ps(x + i), _mm256_castsi256_ps(is_set));
-}
-
-float highest_of(__m256 v) {
-    __m128 most = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-    most = _mm_max_ps(most, _mm_movehl_ps(most, most));
-    return _mm_cvtss_f32(_mm_max_ss(most, _mm_movehdup_ps(most)));
 }
 
 int64_t first_nan(const float* x, int64_t from, int64_t end, const uint8_t* allowed) {
@@ -57,7 +53,7 @@ int64_t argmax(const float* x, int64_t n, const uint8_t* allowed) {
             }
         if (_mm256_movemask_ps(unordered)) return first_nan(x, start, start + kBlock, allowed);
         const __m256 all = _mm256_max_ps(_mm256_max_ps(most[0], most[1]), _mm256_max_ps(most[2], most[3]));
-        if (const float here = highest_of(all); here > best) {
+        if (const float here = greatest_of(all); here > best) {
             best = here;
             found = start;
         }
