@@ -134,18 +134,9 @@ def _cached(
 
 
 class AttentionRun:
-    """A case ready to be computed; keys and values are windows into a cache, as in the engines.
+    """A case ready to be computed; keys and values are windows into a cache, as in the engines."""
 
-    ``backend`` computes it even where it would rather leave it to others.
-    """
-
-    def __init__(
-        self,
-        case: Attention,
-        operands: AttentionOperands,
-        processor: Processor,
-        backend: int | None = None,
-    ) -> None:
+    def __init__(self, case: Attention, operands: AttentionOperands, processor: Processor) -> None:
         self._case = case
         self.graph = graph = Graph(64)
         self._q = graph.input(GGMLType.F32, case.n_key, case.n_head, case.n_query, case.n_streams)
@@ -156,16 +147,8 @@ class AttentionRun:
         self._sinks = graph.input(GGMLType.F32, case.n_head)
         self.output = graph.output(self._attend())
         self._scheduler = Scheduler([processor], 64)
-        self._allocate(backend)
-        self.fill(operands)
-
-    def _allocate(self, backend: int | None) -> None:
         self._scheduler.allocate(self.graph)
-        if backend is not None:
-            lib, address = ggml(), self._scheduler.address
-            lib.ggml_backend_sched_reset(address)
-            lib.ggml_backend_sched_set_tensor_backend(address, self.output.address, backend)
-            assert lib.ggml_backend_sched_alloc_graph(address, self.graph.address)
+        self.fill(operands)
 
     def _pool(self, kind: str, n: int) -> Tensor:
         case = self._case

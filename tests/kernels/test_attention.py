@@ -1,6 +1,6 @@
 """Cama's attention against double precision, and against ggml's own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchmarks.attention import Attention, AttentionOperands, AttentionRun
 from benchmarks.products import Processor, error
-from cama.ggml.library import ggml, own_kernels
+from cama.ggml.library import ggml
 
 pytestmark = pytest.mark.native
 
@@ -65,23 +65,9 @@ def names(case: Attention) -> str:
     return "-".join(f"{field}={value}" for field, value in given.items()) or "plain"
 
 
-@pytest.fixture(scope="module")
-def processors() -> Iterator[tuple[Processor, Processor]]:
-    if not own_kernels().name:
-        pytest.skip(f"no kernels on this machine: {own_kernels().reason}")
-    both = Processor(2, has_kernels=True), Processor(2, has_kernels=False)
-    yield both
-    for processor in both:
-        processor.close()
-
-
-@pytest.fixture(scope="module")
-def own(processors: tuple[Processor, Processor]) -> Processor:
-    return processors[0]
-
-
 def computed(case: Attention, operands: AttentionOperands, processor: Processor) -> Results:
-    run = AttentionRun(case, operands, processor, processor.addresses[0])
+    run = AttentionRun(case, operands, processor)
+    assert ggml().ggml_backend_supports_op(processor.addresses[0], run.output.address)
     run.compute()
     result = run.result()
     run.close()

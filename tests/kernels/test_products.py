@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from benchmarks.products import FORMATS, Case, Operands, Processor, Run, error
-from cama.ggml.library import ggml, own_kernels
+from cama.ggml.library import ggml
 
 pytestmark = pytest.mark.native
 
@@ -31,16 +30,6 @@ CASES = [
 def names(case: Case) -> str:
     experts = f"-{case.n_used}of{case.n_experts}" if case.n_experts else ""
     return f"{case.type}-{case.n_in}x{case.n_out}x{case.n_rows}{experts}"
-
-
-@pytest.fixture(scope="module")
-def processors() -> Iterator[tuple[Processor, Processor]]:
-    if not own_kernels().name:
-        pytest.skip(f"no kernels on this machine: {own_kernels().reason}")
-    both = Processor(2, has_kernels=True), Processor(2, has_kernels=False)
-    yield both
-    for processor in both:
-        processor.close()
 
 
 @pytest.mark.parametrize("case", CASES, ids=names)
