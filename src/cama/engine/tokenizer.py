@@ -123,7 +123,7 @@ class LlamaTokenizer:
         ``add_special``: put the tokens around it that the model wants. ``parse_special``: read the
         names of control tokens in ``text`` as those tokens.
         """
-        data = _utf8(text)
+        data = utf8(text)
         vocabulary = self._ready.address
 
         def tokenize(ids: ctypes.Array[c_int32]) -> int:
@@ -265,7 +265,8 @@ def _not_a_token(token: int) -> InvalidRequest:
     return InvalidRequest(f"{token} is not a token of this model", token=token)
 
 
-def _utf8(text: str) -> bytes:
+def utf8(text: str) -> bytes:
+    """Raises InvalidRequest for what is no text, or more than libllama can count."""
     try:
         data = text.encode()
     except UnicodeEncodeError as error:

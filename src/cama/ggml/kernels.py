@@ -23,7 +23,7 @@ class Kernels:
 def load(library: Ggml) -> Kernels:
     """Register the kernels with ggml, where there are some for this machine.
 
-    They must be there before any model is loaded: its weights then stay as they are in the file.
+    They must be there before any model is loaded, which asks then what devices there are.
     """
     own = _open()
     if own is None:

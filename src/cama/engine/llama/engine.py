@@ -163,12 +163,8 @@ class LlamaEngine:
         projector, image = self._projector, span.image
         if projector is None or image is None or span.n_outputs > 1:
             raise EngineError("the engine cannot evaluate this image")
+        embeddings = projector.encode(image)
         self._memory.append(plan)
-        try:
-            embeddings = projector.encode(image)
-        except EngineError:
-            self._memory.withdraw(plan)
-            raise
         positions = projector.positions(image, self._memory.position(span.seq, span.start))
         n_tokens, n_batch = len(span.tokens), self.info.n_batch
         with projector.view(image, self._context):

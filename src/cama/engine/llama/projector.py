@@ -24,6 +24,7 @@ from cama.engine.base import Image, Picture, Placed, Prompt
 from cama.engine.cells import Ids
 from cama.engine.llama.batch import Embeddings
 from cama.engine.llama.projector_header import check_projector
+from cama.engine.tokenizer import utf8
 from cama.ggml._abi import ggml_backend_sched_eval_callback
 from cama.ggml._llama_abi import LLAMA_FLASH_ATTN_TYPE_AUTO
 from cama.ggml._mtmd_abi import (
@@ -243,7 +244,7 @@ def _parts(parts: Sequence[str | Picture]) -> "Iterator[ctypes.Array[c_size_t]]"
     try:
         for part in parts:
             if isinstance(part, str):
-                data = _utf8(part)
+                data = utf8(part)
                 texts.append(mtmd_input_text(data, len(data), False, True))
                 made.append(mtmd_input_part(text=ctypes.addressof(texts[-1])))
             else:
@@ -261,12 +262,3 @@ def _bitmap(picture: Picture) -> int:
     bitmap = mtmd().mtmd_bitmap_init(width, height, pixels.ctypes.data)
     mtmd().mtmd_bitmap_set_id(bitmap, picture.digest.hex().encode())
     return bitmap
-
-
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(
-            f"the text holds half a surrogate pair at index {error.start}", index=error.start
-        ) from None
