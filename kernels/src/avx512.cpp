@@ -35,7 +35,7 @@ inline __m512i four(const int8_t* q) {
 template <class Format>
 struct SuperTiles {
     using Panel = SuperPanel;
-    static constexpr int kLanes = ::kLanes, kColumns = 4, kMultiple = kBlock;
+    static constexpr int kLanes = ::kLanes, kColumns = 6, kMultiple = kBlock;
     static constexpr auto kQuantize = quantize_super;
 
     static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int) {
@@ -59,10 +59,12 @@ struct SuperTiles {
         for (int s = 0; s < Format::kSubs; ++s) {
             __m512i sum[2][C];
             for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_setzero_si512();
+            const int first = s * kPerSub;
 #pragma GCC unroll 8
-            for (int g = s * kPerSub; g < (s + 1) * kPerSub; ++g) {
+            for (int i = 0; i < kPerSub; ++i) {
+                const int g = first + i;
                 const __m512i w0 = load(a + 64 * g), w1 = load(b + 64 * g);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
                 for (int c = 0; c < C; ++c) {
                     const __m512i y = four(columns[c].q + 4 * g);
                     sum[0][c] = _mm512_dpbusd_epi32(sum[0][c], w0, y);
@@ -85,8 +87,7 @@ struct SuperTiles {
                 for (int j = 0; j < Format::kSubs / 2; ++j) {
                     int32_t pair;
                     std::memcpy(&pair, sums + 2 * j, 4);
-                    less = _mm512_add_epi32(less,
-                                            _mm512_madd_epi16(load(&panel.offset[j][at]), _mm512_set1_epi32(pair)));
+                    less = _mm512_dpwssd_epi32(less, load(&panel.offset[j][at]), _mm512_set1_epi32(pair));
                 }
                 float* to = out + c * kPanelRows + at;
                 const __m512 more = _mm512_mul_ps(total[i][c], _mm512_loadu_ps(panel.d + at));
@@ -101,7 +102,7 @@ struct SuperTiles {
 template <class Format>
 struct BlockTiles {
     using Panel = BlockPanel;
-    static constexpr int kLanes = ::kLanes, kColumns = 4, kMultiple = 32;
+    static constexpr int kLanes = ::kLanes, kColumns = 6, kMultiple = 32;
     static constexpr auto kQuantize = quantize_blocks;
 
     static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int n_blocks) {
@@ -119,9 +120,10 @@ struct BlockTiles {
             __m512i sum[2][C];
             for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_setzero_si512();
 #pragma GCC unroll 8
-            for (int g = 8 * j; g < 8 * j + 8; ++g) {
+            for (int i = 0; i < 8; ++i) {
+                const int g = 8 * j + i;
                 const __m512i w0 = load(panel.q[v][g]), w1 = load(panel.q[v + 1][g]);
-#pragma GCC unroll 4
+#pragma GCC unroll 6
                 for (int c = 0; c < C; ++c) {
                     const __m512i y = four(columns[c].q + 4 * g);
                     sum[0][c] = _mm512_dpbusd_epi32(sum[0][c], w0, y);

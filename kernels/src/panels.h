@@ -61,6 +61,18 @@ inline void fill_blocks(Panel& panel, uint8_t (*to)[kGroups][4 * Lanes], const W
     }
 }
 
+// Fewer columns than a tile has, up to C.
+template <class Tiles, int C>
+inline void run_rest(const typename Tiles::Panel& panel, int n_blocks, int v, const uint8_t* x, int n_columns,
+                     float* out) {
+    if constexpr (C > 0) {
+        if (n_columns == C)
+            Tiles::template run<C>(panel, n_blocks, v, x, out);
+        else
+            run_rest<Tiles, C - 1>(panel, n_blocks, v, x, n_columns, out);
+    }
+}
+
 // Every row of a panel against every column. Tiles::fill() fills it with up to 8 blocks of 32
 // weights of each row, Tiles::run<C>() multiplies the vectors v and v + 1 with C columns.
 template <class Tiles>
@@ -74,12 +86,10 @@ void multiply(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x,
         Tiles::fill(panel, w, first_row, n_rows, b, n_blocks);
         for (int v = 0; v < n_vectors; v += 2) {
             int c = 0;
-            const auto at = [&](int column) { return x + column * kColumnBytes; };
             for (; c + Tiles::kColumns <= n_columns; c += Tiles::kColumns)
-                Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, at(c), out + c * kPanelRows);
-            for (; c + 2 <= n_columns; c += 2)
-                Tiles::template run<2>(panel, n_blocks, v, at(c), out + c * kPanelRows);
-            if (c < n_columns) Tiles::template run<1>(panel, n_blocks, v, at(c), out + c * kPanelRows);
+                Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows);
+            run_rest<Tiles, Tiles::kColumns - 1>(panel, n_blocks, v, x + c * kColumnBytes, n_columns - c,
+                                                 out + c * kPanelRows);
         }
     }
 }
