@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.layouts import repacking_layouts
 from cama.core.load import LoadOptions
 from cama.engine.base import Engine, Plan, SeqId, Span
 from cama.engine.llama import model
@@ -78,6 +79,7 @@ class Side:
 
 
 def _load_repacked(load: Callable[..., int], path: Path, params: Any, parts: Any) -> int:
+    repacking_layouts()  # leaves libllama those that work
     params.use_extra_bufts = True
     return load(path, params, parts)
 

@@ -17,7 +17,8 @@ from typing import Any, Protocol
 
 from benchmarks.attention import Attention, AttentionOperands, AttentionRun
 from benchmarks.engine import options, start_as_runner
-from benchmarks.products import FORMATS, Case, Operands, Processor, Run, repacking_layouts
+from benchmarks.layouts import repacking_layouts
+from benchmarks.products import FORMATS, Case, Operands, Processor, Run
 from cama.ggml.library import ggml, own_kernels
 
 N_IN, N_OUT, N_MATRICES = 2048, 8192, 4

@@ -3,8 +3,6 @@
 One way to run a product serves the tests of its results and the measurement of its speed.
 """
 
-import ctypes
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +10,7 @@ from numpy.typing import NDArray
 
 from cama.ggml import _abi, ops
 from cama.ggml.abort import AbortFlag
-from cama.ggml.backend import Backend, Buffer, Scheduler, devices
+from cama.ggml.backend import Backend, Buffer, Scheduler
 from cama.ggml.graph import Context, Graph
 from cama.ggml.library import ggml
 from cama.ggml.quantize import dequantize, quantize
@@ -147,20 +145,6 @@ class Run:
         self.graph.close()
         self._buffer.close()
         self._context.close()
-
-
-def repacking_layouts() -> Iterator[int]:
-    """Buffer types in which ggml keeps weights in another order, which is faster here and there."""
-    cpu = next(d for d in devices() if d.type == _abi.GGML_BACKEND_DEVICE_TYPE_CPU)
-    registry = ggml().ggml_backend_dev_backend_reg(cpu.address)
-    name = b"ggml_backend_dev_get_extra_bufts"
-    function = ggml().ggml_backend_reg_get_proc_address(registry, name)
-    listed = _abi.ggml_backend_dev_get_extra_bufts_t(function)(cpu.address)
-    types = ctypes.cast(listed, ctypes.POINTER(ctypes.c_size_t))
-    i = 0
-    while types[i]:
-        yield types[i]
-        i += 1
 
 
 def error(result: NDArray[np.float32], expected: NDArray[np.float64]) -> float:

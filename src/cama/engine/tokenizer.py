@@ -13,7 +13,7 @@ from cama.core.errors import EngineError, InvalidRequest, LoadFailed
 from cama.engine.deep_stack import on_deep_stack
 from cama.ggml._llama_abi import LLAMA_VOCAB_TYPE_NONE
 from cama.ggml.library import address_of
-from cama.ggml.llama import llama, load_model
+from cama.ggml.llama import llama, load_model, model_params
 from cama.gguf import Writable, write_gguf
 
 _MAX_TEXT_BYTES = 2**31 - 1  # libllama counts in int32
@@ -218,7 +218,7 @@ def _piece(vocabulary: int, token: int, *, special: bool) -> bytes:
 
 
 def _load_vocabulary(path: Path) -> int:
-    params = llama().llama_model_default_params()
+    params = model_params()
     params.vocab_only = True
     return load_model(path, params)
 

@@ -22,6 +22,17 @@ def llama() -> Llama:
     return library
 
 
+def model_params() -> llama_model_params:
+    """libllama's defaults, except that weights stay as they are in the file.
+
+    A copy in another order would be each process's own, and keep them from Cama's kernels. Nor may
+    ggml choose one: its layout for AMX ends the process where the package was built by GCC 12.
+    """
+    params = llama().llama_model_default_params()
+    params.use_extra_bufts = False
+    return params
+
+
 def load_model(path: Path, params: llama_model_params, parts: Sequence[Path] = ()) -> int:
     """The address of a loaded model, from all its ``parts`` when it is split over several files.
 

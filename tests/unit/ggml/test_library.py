@@ -13,7 +13,7 @@ from cama.ggml import _abi
 from cama.ggml._abi import Ggml, ggml_init_params, ggml_tensor
 from cama.ggml.abort import AbortFlag
 from cama.ggml.library import check, ggml, library_path
-from cama.ggml.llama import llama, load_model
+from cama.ggml.llama import llama, load_model, model_params
 
 pytestmark = pytest.mark.native
 
@@ -118,9 +118,9 @@ def test_each_library_is_mapped_once_and_the_package_not_imported() -> None:
 def test_libraries_write_nothing_to_the_terminal(tmp_path: Path) -> None:
     code = f"""if 1:
         from pathlib import Path
-        from cama.ggml.llama import llama, load_model
+        from cama.ggml.llama import load_model, model_params
         try:
-            load_model(Path({str(tmp_path / "none.gguf")!r}), llama().llama_model_default_params())
+            load_model(Path({str(tmp_path / "none.gguf")!r}), model_params())
         except Exception as error:
             print(error)
     """
@@ -133,8 +133,12 @@ def test_failed_load_tells_the_cause(tmp_path: Path) -> None:
     path = tmp_path / "a.gguf"
     path.write_bytes(b"hello, this is not a model")
     with pytest.raises(LoadFailed, match=r"cannot load a\.gguf: invalid magic") as caught:
-        load_model(path, llama().llama_model_default_params())
+        load_model(path, model_params())
     assert len(caught.value.fields["log"]) > 1
+
+
+def test_weights_stay_as_they_are_in_the_file() -> None:
+    assert not model_params().use_extra_bufts
 
 
 def test_abort_flag_is_a_c_function_over_a_byte() -> None:

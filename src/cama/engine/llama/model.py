@@ -29,7 +29,7 @@ from cama.ggml._llama_abi import (
 from cama.ggml.abort import AbortFlag
 from cama.ggml.backend import devices
 from cama.ggml.library import address_of
-from cama.ggml.llama import llama, load_model, new_context
+from cama.ggml.llama import llama, load_model, model_params, new_context
 from cama.gguf import GGUFFile
 
 CACHE_TYPES: dict[CacheType, int] = {
@@ -55,11 +55,9 @@ def open_model(path: Path, load: LoadOptions, progress: Callable[[float], None])
         return True
 
     callback = llama_progress_callback(report)
-    params = llama().llama_model_default_params()
+    params = model_params()
     params.n_gpu_layers = load.n_gpu_layers
     params.load_mode = LLAMA_LOAD_MODE_MMAP if load.use_mmap else LLAMA_LOAD_MODE_NONE
-    # Repacked weights would be a copy of their own in each process, and slow down prefill.
-    params.use_extra_bufts = False
     params.progress_callback = address_of(callback)
     return load_model(path, params, load.parts)
 
