@@ -92,8 +92,13 @@ struct SuperTiles {
                     less = _mm256_add_epi32(less, _mm256_madd_epi16(offset, _mm256_set1_epi32(pair)));
                 }
                 float* to = out + c * kPanelRows + at;
-                const __m256 more = _mm256_mul_ps(_mm256_cvtepi32_ps(total[i][c]), _mm256_load_ps(panel.d + at));
-                const __m256 sum = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(less), _mm256_load_ps(panel.e + at), more);
+                const __m256 d_row = _mm256_load_ps(panel.d + at);
+                __m256 sum;
+                if constexpr (Format::kZero)
+                    sum = _mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_sub_epi32(total[i][c], less)), d_row);
+                else
+                    sum = _mm256_fnmadd_ps(_mm256_cvtepi32_ps(less), _mm256_load_ps(panel.e + at),
+                                           _mm256_mul_ps(_mm256_cvtepi32_ps(total[i][c]), d_row));
                 _mm256_store_ps(to, _mm256_fmadd_ps(sum, d, _mm256_load_ps(to)));
             }
         }
@@ -131,6 +136,8 @@ struct BlockTiles {
             for (int i = 0; i < 2; ++i) result[i][c] = _mm256_load_ps(out + c * kPanelRows + row + i * kLanes);
         for (int j = 0; j < n_blocks; ++j) {
             __m256i total[2][C];
+            for (int c = 0; c < C; ++c)
+                total[0][c] = total[1][c] = _mm256_set1_epi32(-Format::kZero * columns[c].sum[j]);
             for (int plane = 0; plane < kPlanes; ++plane)
                 for (int part = 0; part < 8; part += kPerSum) {
                     const int first = 8 * j + part;
@@ -150,20 +157,22 @@ struct BlockTiles {
                             in_order(sum[0][c], sum[1][c]);
                         }
                     }
-                    const bool is_first = plane == 0 && part == 0;
                     for (int c = 0; c < C; ++c)
                         for (int i = 0; i < 2; ++i) {
                             const __m256i wide = _mm256_madd_epi16(sum[i][c], plane ? sixteens : ones);
-                            total[i][c] = is_first ? wide : _mm256_add_epi32(total[i][c], wide);
+                            total[i][c] = _mm256_add_epi32(total[i][c], wide);
                         }
                 }
             for (int c = 0; c < C; ++c) {
-                const __m256 d = _mm256_set1_ps(columns[c].d[j]), s = _mm256_set1_ps(columns[c].s[j]);
+                const __m256 d = _mm256_set1_ps(columns[c].d[j]);
                 for (int i = 0; i < 2; ++i) {
                     const int at = row + i * kLanes;
                     const __m256 scale = _mm256_mul_ps(_mm256_load_ps(&panel.scale[j][at]), d);
                     result[i][c] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(total[i][c]), scale, result[i][c]);
-                    result[i][c] = _mm256_fmadd_ps(_mm256_load_ps(&panel.offset[j][at]), s, result[i][c]);
+                    if constexpr (!Format::kZero) {
+                        const __m256 s = _mm256_set1_ps(columns[c].d[j] * static_cast<float>(columns[c].sum[j]));
+                        result[i][c] = _mm256_fmadd_ps(_mm256_load_ps(&panel.offset[j][at]), s, result[i][c]);
+                    }
                 }
             }
         }

@@ -90,8 +90,12 @@ struct SuperTiles {
                     less = _mm512_dpwssd_epi32(less, load(&panel.offset[j][at]), _mm512_set1_epi32(pair));
                 }
                 float* to = out + c * kPanelRows + at;
-                const __m512 more = _mm512_mul_ps(total[i][c], _mm512_loadu_ps(panel.d + at));
-                const __m512 sum = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(less), _mm512_loadu_ps(panel.e + at), more);
+                const __m512 d_row = _mm512_loadu_ps(panel.d + at), minus = _mm512_cvtepi32_ps(less);
+                __m512 sum;
+                if constexpr (Format::kZero)
+                    sum = _mm512_mul_ps(_mm512_sub_ps(total[i][c], minus), d_row);
+                else
+                    sum = _mm512_fnmadd_ps(minus, _mm512_loadu_ps(panel.e + at), _mm512_mul_ps(total[i][c], d_row));
                 _mm512_storeu_ps(to, _mm512_fmadd_ps(sum, d, _mm512_loadu_ps(to)));
             }
         }
@@ -118,7 +122,7 @@ struct BlockTiles {
             for (int i = 0; i < 2; ++i) result[i][c] = _mm512_loadu_ps(out + c * kPanelRows + row + i * kLanes);
         for (int j = 0; j < n_blocks; ++j) {
             __m512i sum[2][C];
-            for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_setzero_si512();
+            for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = _mm512_set1_epi32(-Format::kZero * columns[c].sum[j]);
 #pragma GCC unroll 8
             for (int i = 0; i < 8; ++i) {
                 const int g = 8 * j + i;
@@ -131,12 +135,15 @@ struct BlockTiles {
                 }
             }
             for (int c = 0; c < C; ++c) {
-                const __m512 d = _mm512_set1_ps(columns[c].d[j]), s = _mm512_set1_ps(columns[c].s[j]);
+                const __m512 d = _mm512_set1_ps(columns[c].d[j]);
                 for (int i = 0; i < 2; ++i) {
                     const int at = row + i * kLanes;
                     const __m512 scale = _mm512_mul_ps(_mm512_loadu_ps(&panel.scale[j][at]), d);
                     result[i][c] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i][c]), scale, result[i][c]);
-                    result[i][c] = _mm512_fmadd_ps(_mm512_loadu_ps(&panel.offset[j][at]), s, result[i][c]);
+                    if constexpr (!Format::kZero) {
+                        const __m512 s = _mm512_set1_ps(columns[c].d[j] * static_cast<float>(columns[c].sum[j]));
+                        result[i][c] = _mm512_fmadd_ps(_mm512_loadu_ps(&panel.offset[j][at]), s, result[i][c]);
+                    }
                 }
             }
         }

@@ -26,7 +26,7 @@ static_assert(sizeof(SuperColumn) == kColumnBytes);
 struct alignas(64) BlockColumn {
     int8_t q[kBlock];
     float d[8];
-    float s[8];  // d times the sum of q
+    int32_t sum[8];  // of q
 };
 static_assert(sizeof(BlockColumn) == kColumnBytes);
 
@@ -64,7 +64,8 @@ void quantize_blocks(const float* x, int64_t k, uint8_t* out, size_t stride) {
             int8_t* q = column.q + 32 * j;
             if (start + 32 * j >= k) {
                 std::memset(q, 0, 32);
-                column.d[j] = column.s[j] = 0;
+                column.d[j] = 0;
+                column.sum[j] = 0;
                 continue;
             }
             const float most = largest(from, 32);
@@ -76,7 +77,7 @@ void quantize_blocks(const float* x, int64_t k, uint8_t* out, size_t stride) {
             }
             // ggml keeps this scale as a half: with the same rounding results do not depend on who computes
             column.d[j] = _cvtsh_ss(_cvtss_sh(most / 127, _MM_FROUND_TO_NEAREST_INT));
-            column.s[j] = column.d[j] * static_cast<float>(sum);
+            column.sum[j] = sum;
         }
     }
 }

@@ -1,7 +1,8 @@
 // Formats of 32 weights in a block: how they become unsigned bytes, a scale and an offset.
 //
-// Layouts are those of ggml-common.h. A weight is scale * q + offset with q unsigned. Every file of one instruction set compiles its own copy: nothing here may be
-// shared between them, so all has internal linkage.
+// Layouts are those of ggml-common.h. A weight is scale * (q - kZero), or scale * q + offset where a
+// format has offsets; q is unsigned. Every file of one instruction set compiles its own copy:
+// nothing here may be shared between them, so all has internal linkage.
 #pragma once
 
 #include <immintrin.h>
@@ -41,16 +42,15 @@ inline __m256i fifth_bits(const uint8_t* p) {
 inline void put(uint8_t* q, __m256i x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), x); }
 
 struct Q40 {
-    static constexpr int kBytes = 18, kMax = 15;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale, float& offset) {
+    static constexpr int kBytes = 18, kMax = 15, kZero = 8;
+    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
         scale = half_to_float(b);
-        offset = -8 * scale;
         put(q, halves(b + 2));
     }
 };
 
 struct Q41 {
-    static constexpr int kBytes = 20, kMax = 15;
+    static constexpr int kBytes = 20, kMax = 15, kZero = 0;
     static void expand(const uint8_t* b, uint8_t* q, float& scale, float& offset) {
         scale = half_to_float(b);
         offset = half_to_float(b + 2);
@@ -59,16 +59,15 @@ struct Q41 {
 };
 
 struct Q50 {
-    static constexpr int kBytes = 22, kMax = 31;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale, float& offset) {
+    static constexpr int kBytes = 22, kMax = 31, kZero = 16;
+    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
         scale = half_to_float(b);
-        offset = -16 * scale;
         put(q, _mm256_or_si256(halves(b + 6), fifth_bits(b + 2)));
     }
 };
 
 struct Q51 {
-    static constexpr int kBytes = 24, kMax = 31;
+    static constexpr int kBytes = 24, kMax = 31, kZero = 0;
     static void expand(const uint8_t* b, uint8_t* q, float& scale, float& offset) {
         scale = half_to_float(b);
         offset = half_to_float(b + 2);
@@ -77,10 +76,9 @@ struct Q51 {
 };
 
 struct Q80 {
-    static constexpr int kBytes = 34, kMax = 255;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale, float& offset) {
+    static constexpr int kBytes = 34, kMax = 255, kZero = 128;
+    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
         scale = half_to_float(b);
-        offset = -128 * scale;
         const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 2));
         put(q, _mm256_xor_si256(x, _mm256_set1_epi8(static_cast<char>(0x80))));
     }

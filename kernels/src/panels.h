@@ -48,9 +48,13 @@ inline void fill_blocks(Panel& panel, uint8_t (*to)[kGroups][4 * Lanes], const W
     for (int row = 0; row < n_rows; row += kTurned) {
         find<8 * Format::kBytes>(w, first_row, row, n_rows, block, rows);
         for (int i = 0; i < kTurned; ++i)
-            for (int j = 0; j < n_blocks; ++j)
-                Format::expand(rows[i] + j * Format::kBytes, q[i] + 32 * j, panel.scale[j][row + i],
-                               panel.offset[j][row + i]);
+            for (int j = 0; j < n_blocks; ++j) {
+                const uint8_t* from = rows[i] + j * Format::kBytes;
+                if constexpr (Format::kZero)
+                    Format::expand(from, q[i] + 32 * j, panel.scale[j][row + i]);
+                else
+                    Format::expand(from, q[i] + 32 * j, panel.scale[j][row + i], panel.offset[j][row + i]);
+            }
         uint8_t* at = to[row / Lanes][0] + 4 * (row % Lanes);
         for (int j = 0; j < n_blocks; ++j) {
             __m256i x[8];

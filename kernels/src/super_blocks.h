@@ -1,7 +1,8 @@
 // K-quants: 8 rows of 256 weights at once, turned so that a vector holds 4 weights of each row.
 //
 // Layouts are those of ggml-common.h. A weight is d * scale[sub] * q - e * offset[sub] with q
-// unsigned, sub-blocks of 32 or 16 weights, and e either d or the scale of the minima. Rows are
+// unsigned, sub-blocks of 32 or 16 weights. Formats with a kZero have no minima: a weight is
+// d * scale[sub] * (q - kZero), so offset is scale * kZero, and e is not used. Rows are
 // turned while they are packed, which is less to move; what unpacks them is the same in any order.
 #pragma once
 
@@ -131,7 +132,7 @@ inline void put_six_bits(const Place& to, const Rows& rows, int at) {
 }
 
 struct Q4K {
-    static constexpr int kBytes = 144, kSubs = 8, kMax = 15;
+    static constexpr int kBytes = 144, kSubs = 8, kMax = 15, kZero = 0;
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 0, to.d);
         put_halves(rows, 2, to.e);
@@ -148,7 +149,7 @@ struct Q4K {
 };
 
 struct Q5K {
-    static constexpr int kBytes = 176, kSubs = 8, kMax = 31;
+    static constexpr int kBytes = 176, kSubs = 8, kMax = 31, kZero = 0;
     template <int J>
     static void quarter(const Rows& rows, const __m256i high[8], const Place& to) {
         __m256i x[8];
@@ -172,10 +173,9 @@ struct Q5K {
 };
 
 struct Q6K {
-    static constexpr int kBytes = 210, kSubs = 16, kMax = 63;
+    static constexpr int kBytes = 210, kSubs = 16, kMax = 63, kZero = 32;
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 208, to.d);
-        std::memcpy(to.e, to.d, sizeof(float) * 8);
         for (int half = 0; half < 2; ++half) {
             uint64_t scales[8];
             for (int i = 0; i < 8; ++i) std::memcpy(scales + i, rows[i] + 192 + 8 * half, 8);
@@ -197,7 +197,7 @@ struct Q6K {
 };
 
 struct Q3K {
-    static constexpr int kBytes = 110, kSubs = 16, kMax = 7;
+    static constexpr int kBytes = 110, kSubs = 16, kMax = 7, kZero = 4;
     template <int J>  // the 32 weights of bits 2 J
     static void quarter(const __m256i x[8], const __m256i high[8], int half, const Place& to) {
         for (int g = 0; g < 8; ++g) {
@@ -207,7 +207,6 @@ struct Q3K {
     }
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 108, to.d);
-        std::memcpy(to.e, to.d, sizeof(float) * 8);
         uint64_t scales[2][8];
         for (int i = 0; i < 8; ++i) {
             uint8_t s[16];
@@ -235,7 +234,7 @@ struct Q3K {
 };
 
 struct Q2K {
-    static constexpr int kBytes = 84, kSubs = 16, kMax = 3;
+    static constexpr int kBytes = 84, kSubs = 16, kMax = 3, kZero = 0;
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 80, to.d);
         put_halves(rows, 82, to.e);
