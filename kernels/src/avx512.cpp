@@ -158,6 +158,8 @@ const Kernel kKernels[] = {
     kernel<SuperTiles<Q6K>>(ggml::Q6_K, 4),  kernel<BlockTiles<Q40>>(ggml::Q4_0, 4),
     kernel<BlockTiles<Q41>>(ggml::Q4_1, 4),  kernel<BlockTiles<Q50>>(ggml::Q5_0, 4),
     kernel<BlockTiles<Q51>>(ggml::Q5_1, 4),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 4),
+    kernel<SuperTiles<IQ4XS>>(ggml::IQ4_XS, 4), kernel<BlockTiles<IQ4NL>>(ggml::IQ4_NL, 4),
+    kernel<BlockTiles<MXFP4>>(ggml::MXFP4, 4),
     {-1, 0, 0, 0, nullptr, nullptr},
 };
 

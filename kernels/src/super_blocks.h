@@ -1,4 +1,4 @@
-// K-quants: 8 rows of 256 weights at once, turned so that a vector holds 4 weights of each row.
+// Super-blocks: 8 rows of 256 weights at once, turned so that a vector holds 4 weights of each row.
 //
 // Layouts are those of ggml-common.h. A weight is d * scale[sub] * q - e * offset[sub] with q
 // unsigned, sub-blocks of 32 or 16 weights. Formats with a kZero have no minima: a weight is
@@ -256,6 +256,35 @@ struct Q2K {
                 put(to, 32 * half + 8 + g, bits<2, 2>(x[g]));
                 put(to, 32 * half + 16 + g, bits<4, 2>(x[g]));
                 put(to, 32 * half + 24 + g, bits<6, 2>(x[g]));
+            }
+        }
+    }
+};
+
+struct IQ4XS {
+    static constexpr int kBytes = 136, kSubs = 8, kMax = 241, kZero = 128;
+    static void decode(const Rows& rows, const Place& to) {
+        put_halves(rows, 0, to.d);
+        uint64_t scales[8];
+        for (int i = 0; i < 8; ++i) {
+            uint16_t high;
+            std::memcpy(&high, rows[i] + 2, 2);
+            uint8_t s[8];
+            for (int j = 0; j < 8; ++j) {
+                const int low = (rows[i][4 + j / 2] >> 4 * (j % 2)) & 15;
+                s[j] = static_cast<uint8_t>((low | ((high >> 2 * j) & 3) << 4) - 32);
+            }
+            std::memcpy(scales + i, s, 8);
+        }
+        put_scales(to, 0, scales);
+        put_offsets<7>(to, 0, scales);
+        for (int j = 0; j < 4; ++j) {  // two sub-blocks: 16 bytes have the weights of each
+            __m256i x[8];
+            turn(rows, 8 + 32 * j, x);
+            for (int g = 0; g < 8; ++g) {
+                const int group = 16 * j + (g < 4 ? g : 4 + g);
+                put(to, group, look_up(kWidening, bits<0, 4>(x[g])));
+                put(to, group + 4, look_up(kWidening, bits<4, 4>(x[g])));
             }
         }
     }

@@ -36,6 +36,9 @@ size_t block_bytes(const Kernel& kernel) {
         case ggml::Q4_K: return 144;
         case ggml::Q5_K: return 176;
         case ggml::Q6_K: return 210;
+        case ggml::IQ4_NL: return 18;
+        case ggml::IQ4_XS: return 136;
+        case ggml::MXFP4: return 17;
         default: break;
     }
     cases::check(false, "the size of format " + std::to_string(kernel.type) + " is not in products.cpp");

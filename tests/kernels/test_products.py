@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from benchmarks.products import FORMATS, Case, Operands, Processor, Run, error
-from cama.ggml.library import ggml
+from cama.ggml.library import ggml, own_kernels
+from cama.gguf import GGMLType
 
 pytestmark = pytest.mark.native
 
-SUPER = [name for name in FORMATS if name.endswith("_K")]
-BLOCKS = [name for name in FORMATS if not name.endswith("_K")]
+SUPER = [name for name in FORMATS if GGMLType[name].block_size == 256]
+BLOCKS = [name for name in FORMATS if name not in SUPER]
+LEFT_TO_GGML = {("avx2", "IQ4_XS")}
 
 CASES = [
     *[Case(name, 512, 192, 64) for name in FORMATS],
@@ -36,6 +38,8 @@ def names(case: Case) -> str:
 def test_kernels_are_as_exact_as_those_of_ggml(
     case: Case, processors: tuple[Processor, Processor]
 ) -> None:
+    if (own_kernels().name, case.type) in LEFT_TO_GGML:
+        pytest.skip("ggml is faster")
     operands = Operands(case)
     expected = operands.expected(case)
     errors = []
