@@ -78,8 +78,8 @@ class Processor(Backend):
     """ggml's CPU backend, without the kernels unless they are asked for."""
 
     def __init__(self, n_threads: int, *, has_kernels: bool) -> None:
-        self._abort = AbortFlag()  # backends keep its address
-        super().__init__(n_threads, self._abort)
+        self.abort = AbortFlag()
+        super().__init__(n_threads, self.abort)
         if not has_kernels:
             *others, cpu = self.addresses
             for address in others:

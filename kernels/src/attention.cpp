@@ -1,11 +1,8 @@
 #include "attention.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
-
-#include "team.h"
 
 namespace cama {
 
@@ -20,8 +17,6 @@ constexpr int64_t kCellRows = 4;
 constexpr int64_t kItemsPerThread = 8;
 // What a full tile needs would not fit the caches with longer keys.
 constexpr int64_t kLongKey = 256;
-// The mask is surveyed by one thread up to this many blocks of it.
-constexpr int64_t kFewBlocks = 2048;
 
 const char* place(const Tensor* t, int64_t i1, int64_t i2, int64_t i3) {
     return static_cast<const char*>(t->data) + i1 * t->nb[1] + i2 * t->nb[2] + i3 * t->nb[3];
@@ -58,52 +53,29 @@ public:
           n_blocks_((k_->ne[1] + kBlockCells - 1) / kBlockCells),
           n_segments_((n_blocks_ + kSegmentBlocks - 1) / kSegmentBlocks) {}
 
-    bool compute(int n_threads) {
-        survey(n_threads);
-        plan();
-        const auto n_items = static_cast<int64_t>(memory_.items.size());
-        const bool is_split = n_segments_ > 1 && n_items < kItemsPerThread * n_threads;
-        const size_t part = state_floats(max_rows_, n_value_);
-        const size_t own = padded(scratch_floats(max_rows_, n_key_, n_value_)) + 2 * part;
-        const size_t parts = is_split ? part * n_items * n_segments_ : 0;
-        auto* floats = reinterpret_cast<float*>(memory_.scratch.take(sizeof(float) * (own * n_threads + parts)));
-        if (!floats) return false;
-        std::atomic<int64_t> next{0}, next_item{0};
-        in_team(n_threads, [&](const Member& self) {
-            float* mine = floats + own * self.index;
-            float* scratch = mine + 2 * part;
-            float* all_parts = floats + own * n_threads;
-            Tile tile;
-            if (is_split) {
-                // all heads of a segment one after the other: what they read lies together
-                for (int64_t i = next++; i < n_items * n_segments_; i = next++) {
-                    const int64_t item = i % n_items, segment = i / n_items;
-                    describe(memory_.items[item], tile);
-                    kernel_.begin(tile, scratch);
-                    float* at = all_parts + part * (item * n_segments_ + segment);
-                    attend(tile, segment, scratch, state_at(at, tile.n_rows));
-                }
-                self.wait();
-                for (int64_t i = next_item++; i < n_items; i = next_item++) {
-                    describe(memory_.items[i], tile);
-                    const State total = empty(mine, tile.n_rows);
-                    for (int64_t j = i * n_segments_; j < (i + 1) * n_segments_; ++j)
-                        kernel_.merge(tile, total, state_at(all_parts + part * j, tile.n_rows));
-                    kernel_.finish(tile, total);
-                }
-            } else {
-                for (int64_t i = next++; i < n_items; i = next++) {
-                    describe(memory_.items[i], tile);
-                    kernel_.begin(tile, scratch);
-                    const State total = empty(mine, tile.n_rows), one = state_at(mine + part, tile.n_rows);
-                    for (int64_t segment = 0; segment < n_segments_; ++segment) {
-                        attend(tile, segment, scratch, one);
-                        kernel_.merge(tile, total, one);
-                    }
-                    kernel_.finish(tile, total);
-                }
-            }
+    void prepare() const {
+        memory_.next = memory_.next_joined = 0;
+        memory_.allowed.resize(mask_rows() * n_blocks_);
+        memory_.plain.resize(mask_rows() * n_blocks_);
+    }
+
+    bool compute(const Member& self) const {
+        survey(self);
+        self.wait([&] {
+            plan();
+            memory_.scratch.take(sizeof(float) * (own_floats() * self.n + all_parts_floats(self.n)));
         });
+        if (!memory_.scratch.taken()) return false;
+        auto* floats = reinterpret_cast<float*>(memory_.scratch.taken());
+        float* mine = floats + own_floats() * self.index;
+        if (!is_split(self.n)) {
+            attend_items(mine);
+            return true;
+        }
+        float* parts = floats + own_floats() * self.n;
+        attend_segments(mine, parts);
+        self.wait();
+        join_segments(mine, parts);
         return true;
     }
 
@@ -113,6 +85,7 @@ private:
     int64_t mask_queries() const { return mask_ ? q_->ne[1] : 1; }
     int64_t mask_heads() const { return mask_ ? mask_->ne[2] : 1; }
     int64_t mask_streams() const { return mask_ ? mask_->ne[3] : 1; }
+    int64_t mask_rows() const { return mask_queries() * mask_heads() * mask_streams(); }
 
     MaskRow mask_row(int64_t query, int64_t head, int64_t stream) const {
         if (!mask_) return {memory_.allowed.data(), memory_.plain.data(), nullptr};
@@ -123,29 +96,30 @@ private:
                 reinterpret_cast<const uint16_t*>(place(mask_, query, head, stream))};
     }
 
-    void survey(int n_threads) {
-        const int64_t n_cells = k_->ne[1], n_rows = mask_queries() * mask_heads() * mask_streams();
-        memory_.allowed.resize(n_rows * n_blocks_);
-        memory_.plain.resize(n_rows * n_blocks_);
+    void survey(const Member& self) const {
         if (!mask_) {
-            std::fill(memory_.allowed.begin(), memory_.allowed.end(), ~uint64_t{0});
-            std::fill(memory_.plain.begin(), memory_.plain.end(), uint8_t{1});
-            if (n_cells % kBlockCells) memory_.allowed.back() = (uint64_t{1} << n_cells % kBlockCells) - 1;
+            if (self.index == 0) allow_all();
             return;
         }
-        in_team(n_rows * n_blocks_ > kFewBlocks ? n_threads : 1, [&](const Member& self) {
-            for (int64_t i = n_rows * self.index / self.n; i < n_rows * (self.index + 1) / self.n; ++i) {
-                const int64_t head = i / mask_queries();
-                const char* row = place(mask_, i % mask_queries(), head % mask_heads(), head / mask_heads());
-                kernel_.survey(reinterpret_cast<const uint16_t*>(row), n_cells,
-                               memory_.allowed.data() + i * n_blocks_, memory_.plain.data() + i * n_blocks_);
-            }
-        });
+        const int64_t n = mask_rows();
+        for (int64_t i = n * self.index / self.n; i < n * (self.index + 1) / self.n; ++i) {
+            const int64_t head = i / mask_queries();
+            const char* row = place(mask_, i % mask_queries(), head % mask_heads(), head / mask_heads());
+            kernel_.survey(reinterpret_cast<const uint16_t*>(row), k_->ne[1], memory_.allowed.data() + i * n_blocks_,
+                           memory_.plain.data() + i * n_blocks_);
+        }
     }
 
-    // ---- the work
+    void allow_all() const {
+        const int64_t rest = k_->ne[1] % kBlockCells;
+        std::fill(memory_.allowed.begin(), memory_.allowed.end(), ~uint64_t{0});
+        std::fill(memory_.plain.begin(), memory_.plain.end(), uint8_t{1});
+        if (rest) memory_.allowed.back() = (uint64_t{1} << rest) - 1;
+    }
 
-    void plan() {
+    // ---- the plan
+
+    void plan() const {
         memory_.items.clear();
         for (int64_t stream = 0; stream < q_->ne[3]; ++stream) {
             // those at the end tend to see most: they come first
@@ -158,7 +132,7 @@ private:
     }
 
     // How many queries before `end` share a tile: as long as that takes less than reading apart what they see.
-    int queries_before(int64_t end, int64_t stream) {
+    int queries_before(int64_t end, int64_t stream) const {
         const int64_t most = std::min<int64_t>(end, max_rows_ / n_heads_);
         if (!mask_) return static_cast<int>(most);
         const auto seen = [&](int64_t query) { return mask_row(query, 0, stream).allowed; };
@@ -177,7 +151,7 @@ private:
         return static_cast<int>(most);
     }
 
-    void add_heads(int64_t stream, int64_t query, int n_queries) {
+    void add_heads(int64_t stream, int64_t query, int n_queries) const {
         const int64_t group = q_->ne[2] / k_->ne[2];
         for (int64_t first = 0; first < q_->ne[2]; first += group)
             for (int64_t head = 0; head < group; head += n_heads_)
@@ -205,6 +179,57 @@ private:
             tile.slope[r] = slope_of(h, q_->ne[2], parameter(op_, 1));
             tile.sink[r] = sinks ? static_cast<const float*>(sinks->data) + h : nullptr;
             tile.mask[r] = mask_row(query, h, item.stream);
+        }
+    }
+
+    // ---- the work
+
+    int64_t n_items() const { return static_cast<int64_t>(memory_.items.size()); }
+    bool is_split(int n_threads) const { return n_segments_ > 1 && n_items() < kItemsPerThread * n_threads; }
+
+    // Of a state; of what a thread has for itself: two states, and scratch; of the states of all segments.
+    size_t part_floats() const { return state_floats(max_rows_, n_value_); }
+    size_t own_floats() const { return padded(scratch_floats(max_rows_, n_key_, n_value_)) + 2 * part_floats(); }
+    size_t all_parts_floats(int n_threads) const {
+        return is_split(n_threads) ? part_floats() * n_items() * n_segments_ : 0;
+    }
+
+    void attend_items(float* mine) const {
+        Tile tile;
+        float* scratch = mine + 2 * part_floats();
+        for (int64_t i = memory_.next++; i < n_items(); i = memory_.next++) {
+            describe(memory_.items[i], tile);
+            kernel_.begin(tile, scratch);
+            const State total = empty(mine, tile.n_rows), one = state_at(mine + part_floats(), tile.n_rows);
+            for (int64_t segment = 0; segment < n_segments_; ++segment) {
+                attend(tile, segment, scratch, one);
+                kernel_.merge(tile, total, one);
+            }
+            kernel_.finish(tile, total);
+        }
+    }
+
+    // All heads of a segment one after the other: what they read lies together.
+    void attend_segments(float* mine, float* parts) const {
+        Tile tile;
+        float* scratch = mine + 2 * part_floats();
+        for (int64_t i = memory_.next++; i < n_items() * n_segments_; i = memory_.next++) {
+            const int64_t item = i % n_items(), segment = i / n_items();
+            describe(memory_.items[item], tile);
+            kernel_.begin(tile, scratch);
+            attend(tile, segment, scratch,
+                   state_at(parts + part_floats() * (item * n_segments_ + segment), tile.n_rows));
+        }
+    }
+
+    void join_segments(float* mine, float* parts) const {
+        Tile tile;
+        for (int64_t i = memory_.next_joined++; i < n_items(); i = memory_.next_joined++) {
+            describe(memory_.items[i], tile);
+            const State total = empty(mine, tile.n_rows);
+            for (int64_t j = i * n_segments_; j < (i + 1) * n_segments_; ++j)
+                kernel_.merge(tile, total, state_at(parts + part_floats() * j, tile.n_rows));
+            kernel_.finish(tile, total);
         }
     }
 
@@ -241,8 +266,12 @@ bool attends(const AttentionKernel& kernel, const Tensor* op) {
     return !sinks || (sinks->type == ggml::F32 && sinks->ne[0] == q->ne[2]);
 }
 
-bool attend(const AttentionKernel& kernel, const Tensor* op, int n_threads, AttentionMemory& memory) {
-    return Attention(kernel, op, memory).compute(n_threads);
+void prepare(const AttentionKernel& kernel, const Tensor* op, AttentionMemory& memory) {
+    Attention(kernel, op, memory).prepare();
+}
+
+bool attend(const AttentionKernel& kernel, const Tensor* op, const Member& self, AttentionMemory& memory) {
+    return Attention(kernel, op, memory).compute(self);
 }
 
 }  // namespace cama

@@ -1,6 +1,7 @@
-// Attention of queries to cached keys and values, spread over the threads of OpenMP.
+// Attention of queries to cached keys and values, by a team of threads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
@@ -16,18 +17,20 @@ struct AttentionItem {
     int n_heads, n_queries;
 };
 
-// Memory that operations use one after the other.
+// What a team shares.
 struct AttentionMemory {
     std::vector<uint64_t> allowed, together;
     std::vector<uint8_t> plain;
     std::vector<AttentionItem> items;
     Workspace scratch;
+    std::atomic<int64_t> next{0}, next_joined{0};
 };
 
 // Whether a FLASH_ATTN_EXT can be computed here.
 bool attends(const AttentionKernel& kernel, const ggml::Tensor* op);
 
-// Returns false when there is no memory for it.
-bool attend(const AttentionKernel& kernel, const ggml::Tensor* op, int n_threads, AttentionMemory& memory);
+// One thread prepares, then all of a team attend. False, for all of them, when there is no memory for it.
+void prepare(const AttentionKernel& kernel, const ggml::Tensor* op, AttentionMemory& memory);
+bool attend(const AttentionKernel& kernel, const ggml::Tensor* op, const Member& self, AttentionMemory& memory);
 
 }  // namespace cama

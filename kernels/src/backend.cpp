@@ -24,6 +24,7 @@ using cama::AttentionKernel;
 using cama::Column;
 using cama::Group;
 using cama::Kernel;
+using cama::Member;
 
 constexpr const char* kName = "Cama";
 
@@ -111,10 +112,12 @@ const Kernel* kernel_of(int type) {
 
 struct Stream {
     int n_threads = 1;
-    cama::Workspace workspace;
+    bool (*should_abort)(void*) = nullptr;
+    void* abort_data = nullptr;
     std::vector<Column> columns;
     std::vector<Group> groups;
     std::vector<int> counts;
+    cama::ProductMemory product;
     cama::AttentionMemory attention;
 };
 
@@ -171,18 +174,24 @@ bool gather_by_id(Stream& stream, Tensor* dst) {
     return true;
 }
 
-int multiply(Stream& stream, Tensor* dst) {
+cama::Product product_of(const Stream& stream, const Tensor* dst) {
     const Tensor* w = dst->src[0];
-    const Kernel* kernel = kernel_of(w->type);
-    if (!kernel) return STATUS_FAILED;
+    return {kernel_of(w->type), w->ne[0], w->ne[1], w->nb[1], stream.columns, stream.groups};
+}
+
+int prepare_product(Stream& stream, Tensor* dst, int n_threads) {
     stream.columns.clear();
     stream.groups.clear();
     if (dst->op == OP_MUL_MAT)
         gather(stream, dst);
     else if (!gather_by_id(stream, dst))
         return STATUS_FAILED;
-    const cama::Product product{kernel, w->ne[0], w->ne[1], w->nb[1], stream.columns, stream.groups};
-    return cama::compute(product, stream.n_threads, stream.workspace) ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
+    return cama::prepare(product_of(stream, dst), n_threads, stream.product) ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
+}
+
+int multiply(Stream& stream, Tensor* dst, const Member& self) {
+    cama::compute(product_of(stream, dst), self, stream.product);
+    return STATUS_SUCCESS;
 }
 
 // Columns that meet one matrix: with experts, when all are asked alike.
@@ -200,9 +209,14 @@ bool multiplies(const Tensor* op) {
     return n_columns(op) >= kernel->min_columns;
 }
 
-int attend(Stream& stream, Tensor* dst) {
-    const bool done = cama::attend(*choice().attention, dst, stream.n_threads, stream.attention);
-    return done ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
+int prepare_attention(Stream& stream, Tensor* dst, int) {
+    cama::prepare(*choice().attention, dst, stream.attention);
+    return STATUS_SUCCESS;
+}
+
+int attend(Stream& stream, Tensor* dst, const Member& self) {
+    const bool is_done = cama::attend(*choice().attention, dst, self, stream.attention);
+    return is_done ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
 }
 
 bool attends(const Tensor* op) {
@@ -210,16 +224,18 @@ bool attends(const Tensor* op) {
     return is_packed(op->src[1]) && is_packed(op->src[2]) && cama::attends(*choice().attention, op);
 }
 
+// One thread prepares it for a team of n_threads, then all of them compute it, with one result.
 struct Operation {
     int op;
     bool (*is_supported)(const Tensor*);
-    int (*compute)(Stream&, Tensor*);
+    int (*prepare)(Stream&, Tensor*, int n_threads);
+    int (*compute)(Stream&, Tensor*, const Member&);
 };
 
 constexpr Operation kOperations[] = {
-    {OP_MUL_MAT, multiplies, multiply},
-    {OP_MUL_MAT_ID, multiplies, multiply},
-    {OP_FLASH_ATTN_EXT, attends, attend},
+    {OP_MUL_MAT, multiplies, prepare_product, multiply},
+    {OP_MUL_MAT_ID, multiplies, prepare_product, multiply},
+    {OP_FLASH_ATTN_EXT, attends, prepare_attention, attend},
 };
 
 const Operation* operation_of(const Tensor* op) {
@@ -228,17 +244,32 @@ const Operation* operation_of(const Tensor* op) {
     return nullptr;
 }
 
-int compute_node(Stream& stream, Tensor* dst) {
-    const Operation* operation = operation_of(dst);
-    return operation ? operation->compute(stream, dst) : STATUS_SUCCESS;  // else it is a view
+// Every node once those before it are done, until one fails.
+int compute_nodes(Stream& stream, Graph* graph, const Member& self, int& shared_status) {
+    const int n = host.n_nodes(graph);
+    for (int i = 0; i < n; ++i) {
+        Tensor* node = host.node(graph, i);
+        const Operation* operation = operation_of(node);
+        if (!operation) continue;  // it is a view
+        self.wait([&] {
+            const bool is_aborted = stream.should_abort && stream.should_abort(stream.abort_data);
+            shared_status = is_aborted ? STATUS_ABORTED : operation->prepare(stream, node, self.n);
+        });
+        if (shared_status != STATUS_SUCCESS) return shared_status;
+        const int status = operation->compute(stream, node, self);
+        if (status != STATUS_SUCCESS) return status;
+    }
+    return STATUS_SUCCESS;
 }
 
 int compute_graph(Backend* backend, Graph* graph) {
     auto& stream = *static_cast<Stream*>(backend->context);
-    const int n = host.n_nodes(graph);
-    for (int i = 0; i < n; ++i)
-        if (const int status = compute_node(stream, host.node(graph, i)); status != STATUS_SUCCESS) return status;
-    return STATUS_SUCCESS;
+    int prepared = STATUS_SUCCESS, computed = STATUS_SUCCESS;
+    cama::in_team(stream.n_threads, [&](const Member& self) {
+        const int status = compute_nodes(stream, graph, self, prepared);
+        if (self.index == 0) computed = status;
+    });
+    return computed;
 }
 
 const char* backend_name(Backend*) { return kName; }
@@ -249,6 +280,12 @@ void free_backend(Backend* backend) {
 }
 
 void set_n_threads(Backend* backend, int n) { static_cast<Stream*>(backend->context)->n_threads = n > 0 ? n : 1; }
+
+void set_abort_callback(Backend* backend, bool (*should_abort)(void*), void* data) {
+    auto& stream = *static_cast<Stream*>(backend->context);
+    stream.should_abort = should_abort;
+    stream.abort_data = data;
+}
 
 // ---- the device ------------------------------------------------------------------------------
 
@@ -298,7 +335,9 @@ size_t device_count(Registry*) { return 1; }
 Device* get_device(Registry*, size_t) { return &device; }
 
 void* proc_address(Registry*, const char* name) {
-    return std::strcmp(name, "ggml_backend_set_n_threads") == 0 ? reinterpret_cast<void*>(set_n_threads) : nullptr;
+    if (!std::strcmp(name, "ggml_backend_set_n_threads")) return reinterpret_cast<void*>(set_n_threads);
+    if (!std::strcmp(name, "ggml_backend_set_abort_callback")) return reinterpret_cast<void*>(set_abort_callback);
+    return nullptr;
 }
 
 Registry registry{kApiVersion, {registry_name, device_count, get_device, proc_address}, nullptr};

@@ -1,12 +1,9 @@
 #include "gemm.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
-
-#include "team.h"
 
 namespace cama {
 
@@ -15,6 +12,14 @@ namespace {
 constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
+
+// Of all quantized columns.
+size_t x_bytes(const Product& p) { return p.columns.size() * kColumnBytes * static_cast<size_t>((p.k + 255) / 256); }
+
+// Of one thread.
+size_t own_bytes(const Product& p) {
+    return aligned(sizeof(float) * kPanelRows * kMaxColumns + p.kernel->scratch_bytes);
+}
 
 // A panel of rows against all columns of a group.
 void multiply(const Product& p, const Group& group, int64_t first_row, const uint8_t* x, size_t stride,
@@ -46,26 +51,23 @@ uint8_t* Workspace::take(size_t n_bytes) {
 
 Workspace::~Workspace() { std::free(memory_); }
 
-bool compute(const Product& p, int n_threads, Workspace& workspace) {
+bool prepare(const Product& p, int n_threads, ProductMemory& memory) {
+    memory.next = 0;
+    return memory.workspace.take(x_bytes(p) + own_bytes(p) * static_cast<size_t>(n_threads));
+}
+
+void compute(const Product& p, const Member& self, ProductMemory& memory) {
     const int n_columns = static_cast<int>(p.columns.size());
     const int64_t n_panels = (p.n_rows + kPanelRows - 1) / kPanelRows;
     const int64_t n_items = n_panels * static_cast<int64_t>(p.groups.size());
-    if (!n_columns || !n_items) return true;
     const size_t stride = static_cast<size_t>(n_columns) * kColumnBytes;
-    const size_t x_bytes = stride * static_cast<size_t>((p.k + 255) / 256);
-    const size_t own_bytes = aligned(sizeof(float) * kPanelRows * kMaxColumns + p.kernel->scratch_bytes);
-    uint8_t* x = workspace.take(x_bytes + own_bytes * static_cast<size_t>(n_threads));
-    if (!x) return false;
-    std::atomic<int64_t> next{0};
-    in_team(n_threads, [&](const Member& self) {
-        for (int c = self.index; c < n_columns; c += self.n)
-            p.kernel->quantize(p.columns[c].x, p.k, x + static_cast<size_t>(c) * kColumnBytes, stride);
-        self.wait();
-        uint8_t* own = x + x_bytes + own_bytes * static_cast<size_t>(self.index);
-        for (int64_t i = next++; i < n_items; i = next++)
-            multiply(p, p.groups[i / n_panels], i % n_panels * kPanelRows, x, stride, own);
-    });
-    return true;
+    uint8_t* x = memory.workspace.taken();
+    for (int c = self.index; c < n_columns; c += self.n)
+        p.kernel->quantize(p.columns[c].x, p.k, x + static_cast<size_t>(c) * kColumnBytes, stride);
+    self.wait();
+    uint8_t* own = x + x_bytes(p) + own_bytes(p) * static_cast<size_t>(self.index);
+    for (int64_t i = memory.next++; i < n_items; i = memory.next++)
+        multiply(p, p.groups[i / n_panels], i % n_panels * kPanelRows, x, stride, own);
 }
 
 }  // namespace cama

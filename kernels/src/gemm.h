@@ -1,10 +1,12 @@
-// Products of quantized matrices with columns of floats, spread over the threads of OpenMP.
+// Products of quantized matrices with columns of floats, by a team of threads.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <vector>
 
 #include "kernel.h"
+#include "team.h"
 
 namespace cama {
 
@@ -19,10 +21,12 @@ struct Group {
     int first, n_columns;
 };
 
-// Memory that products use one after the other.
+// Memory that operations use one after the other.
 class Workspace {
 public:
+    // At least n_bytes, or null when there is no memory; until then what was taken last.
     uint8_t* take(size_t n_bytes);
+    uint8_t* taken() const { return memory_; }
     Workspace() = default;
     Workspace(const Workspace&) = delete;
     Workspace& operator=(const Workspace&) = delete;
@@ -41,7 +45,14 @@ struct Product {
     const std::vector<Group>& groups;
 };
 
-// Returns false when there is no memory for it.
-bool compute(const Product& product, int n_threads, Workspace& workspace);
+// What a team shares.
+struct ProductMemory {
+    Workspace workspace;
+    std::atomic<int64_t> next{0};
+};
+
+// One thread prepares, then a team of n_threads computes. False when there is no memory for it.
+bool prepare(const Product& product, int n_threads, ProductMemory& memory);
+void compute(const Product& product, const Member& self, ProductMemory& memory);
 
 }  // namespace cama

@@ -81,7 +81,12 @@ std::vector<float> compute(const cama::AttentionKernel& kernel, const Case& c, N
     std::memcpy(op.op_params, &scale, sizeof scale);
     cases::check(cama::attends(kernel, &op), "attention is not computed");
     cama::AttentionMemory memory;
-    cases::check(cama::attend(kernel, &op, n_threads, memory), "there is no memory");
+    cama::prepare(kernel, &op, memory);
+    std::atomic<bool> is_done{true};
+    cama::in_team(n_threads, [&](const cama::Member& self) {
+        if (!cama::attend(kernel, &op, self, memory)) is_done = false;
+    });
+    cases::check(is_done, "there is no memory");
     return y;
 }
 

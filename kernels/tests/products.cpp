@@ -68,9 +68,10 @@ Rows compute(const Kernel& kernel, const Case& c, const std::vector<std::vector<
     for (int g = 0; g < c.n_groups; ++g) groups.push_back({weights[g].data(), g * c.n_columns, c.n_columns});
     const int64_t k = c.k * kernel.block;
     const size_t row_bytes = block_bytes(kernel) * c.k;
-    cama::Workspace workspace;
+    cama::ProductMemory memory;
     const cama::Product product{&kernel, k, c.n_rows, row_bytes, columns, groups};
-    cases::check(cama::compute(product, n_threads, workspace), "there is no memory");
+    cases::check(cama::prepare(product, n_threads, memory), "there is no memory");
+    cama::in_team(n_threads, [&](const cama::Member& self) { cama::compute(product, self, memory); });
     return y;
 }
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.products import FORMATS, Case, Operands, Processor, Run, error
+from cama.core.errors import Interrupted
 from cama.ggml.library import ggml, own_kernels
 from cama.gguf import GGMLType
 
@@ -112,3 +113,14 @@ def test_kernels_that_are_not_wanted_or_not_there_stay_out(setting: str, said: s
     )
     assert "name=''" in ran.stdout
     assert said in ran.stdout or "not built" in ran.stdout
+
+
+def test_what_is_aborted_stops_and_can_be_done_again(own: Processor) -> None:
+    case = Case("Q4_K", 256, 64, 64)
+    run = Run(case, Operands(case), own)
+    own.abort.set()
+    with pytest.raises(Interrupted):
+        run.compute()
+    own.abort.clear()
+    run.compute()
+    run.close()

@@ -66,12 +66,13 @@ class Backend:
     def __init__(self, n_threads: int, abort: AbortFlag) -> None:
         self.address = self._start()
         self._abort = abort  # ggml holds its address alone
-        lib = ggml()
         self.addresses: tuple[int, ...] = (*self._accelerators(), self.address)
         for address in self.addresses:
-            _set_threads(address, n_threads)
-        if lib.ggml_backend_is_cpu(self.address):
-            lib.ggml_backend_cpu_set_abort_callback(self.address, abort.callback, abort.data)
+            if function := _offered(address, b"ggml_backend_set_n_threads"):
+                _abi.ggml_backend_set_n_threads_t(function)(address, n_threads)
+            if function := _offered(address, b"ggml_backend_set_abort_callback"):
+                told = _abi.ggml_backend_set_abort_callback_t(function)
+                told(address, abort.callback, abort.data)
 
     def _start(self) -> int:
         address = ggml().ggml_backend_cpu_init()
@@ -99,13 +100,11 @@ class Backend:
         self.address, self.addresses = 0, ()
 
 
-def _set_threads(backend: int, n_threads: int) -> None:
-    """By the function that the backend's library offers for it, if any."""
+def _offered(backend: int, name: bytes) -> int | None:
+    """The address of a function that the backend's library has beside those that all have."""
     lib = ggml()
     registry = lib.ggml_backend_dev_backend_reg(lib.ggml_backend_get_device(backend))
-    function = lib.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_set_n_threads")
-    if function:
-        _abi.ggml_backend_set_n_threads_t(function)(backend, n_threads)
+    return lib.ggml_backend_reg_get_proc_address(registry, name)
 
 
 class DeviceBackend(Backend):
