@@ -14,6 +14,7 @@
 #include "attention.h"
 #include "gemm.h"
 #include "ggml_abi.h"
+#include "row_operations.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -57,10 +58,19 @@ bool bind(Host& host) {
     find(host.op_name, "ggml_op_name");
     find(host.type_size, "ggml_type_size");
     find(host.tensor_overhead, "ggml_tensor_overhead");
-    return all && std::strcmp(host.op_name(OP_MUL_MAT), "MUL_MAT") == 0 &&
-           std::strcmp(host.op_name(OP_MUL_MAT_ID), "MUL_MAT_ID") == 0 &&
-           std::strcmp(host.op_name(OP_FLASH_ATTN_EXT), "FLASH_ATTN_EXT") == 0 &&
-           host.tensor_overhead() == kTensorBytes + 32;
+    if (!all || host.tensor_overhead() != kTensorBytes + 32) return false;
+    constexpr struct {
+        int op;
+        const char* name;
+    } known[] = {
+        {OP_ADD, "ADD"}, {OP_MUL, "MUL"}, {OP_RMS_NORM, "RMS_NORM"}, {OP_MUL_MAT, "MUL_MAT"},
+        {OP_MUL_MAT_ID, "MUL_MAT_ID"}, {OP_RESHAPE, "RESHAPE"}, {OP_VIEW, "VIEW"}, {OP_PERMUTE, "PERMUTE"},
+        {OP_TRANSPOSE, "TRANSPOSE"}, {OP_SET_ROWS, "SET_ROWS"}, {OP_ROPE, "ROPE"},
+        {OP_FLASH_ATTN_EXT, "FLASH_ATTN_EXT"}, {OP_GLU, "GLU"},
+    };
+    for (const auto& each : known)
+        if (std::strcmp(host.op_name(each.op), each.name) != 0) return false;
+    return true;
 }
 
 Host host;
@@ -119,6 +129,7 @@ struct Stream {
     std::vector<int> counts;
     cama::ProductMemory product;
     cama::AttentionMemory attention;
+    cama::Rotations rotations;
 };
 
 const float* x_row(const Tensor* t, int64_t i1, int64_t i2, int64_t i3) {
@@ -224,24 +235,88 @@ bool attends(const Tensor* op) {
     return is_packed(op->src[1]) && is_packed(op->src[2]) && cama::attends(*choice().attention, op);
 }
 
+// ---- what lies between them
+
+int prepare_nothing(Stream&, Tensor*, int) { return STATUS_SUCCESS; }
+
+int prepare_storing(Stream&, Tensor* dst, int) { return cama::has_places(dst) ? STATUS_SUCCESS : STATUS_FAILED; }
+
+int prepare_rotation(Stream& stream, Tensor* dst, int) {
+    return cama::prepare(dst, stream.rotations) ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
+}
+
+int rotate(Stream& stream, Tensor* dst, const Member& self) {
+    cama::rotate(dst, self, stream.rotations);
+    return STATUS_SUCCESS;
+}
+
+template <void (*compute)(const Tensor*, const Member&)>
+int apply(Stream&, Tensor* dst, const Member& self) {
+    compute(dst, self);
+    return STATUS_SUCCESS;
+}
+
+int normalise(Stream&, Tensor* dst, const Member& self) {
+    cama::norm(dst, nullptr, self);
+    return STATUS_SUCCESS;
+}
+
+// ---- all of them -----------------------------------------------------------------------------
+
 // One thread prepares it for a team of n_threads, then all of them compute it, with one result.
 struct Operation {
     int op;
+    bool is_between;  // what is computed here only next to what would be, anyway
     bool (*is_supported)(const Tensor*);
     int (*prepare)(Stream&, Tensor*, int n_threads);
     int (*compute)(Stream&, Tensor*, const Member&);
 };
 
 constexpr Operation kOperations[] = {
-    {OP_MUL_MAT, multiplies, prepare_product, multiply},
-    {OP_MUL_MAT_ID, multiplies, prepare_product, multiply},
-    {OP_FLASH_ATTN_EXT, attends, prepare_attention, attend},
+    {OP_MUL_MAT, false, multiplies, prepare_product, multiply},
+    {OP_MUL_MAT_ID, false, multiplies, prepare_product, multiply},
+    {OP_FLASH_ATTN_EXT, false, attends, prepare_attention, attend},
+    {OP_RMS_NORM, true, cama::norms, prepare_nothing, normalise},
+    {OP_ADD, true, cama::combines, prepare_nothing, apply<cama::combine>},
+    {OP_MUL, true, cama::combines, prepare_nothing, apply<cama::combine>},
+    {OP_GLU, true, cama::gates, prepare_nothing, apply<cama::gate>},
+    {OP_ROPE, true, cama::rotates, prepare_rotation, rotate},
+    {OP_SET_ROWS, true, cama::stores, prepare_storing, apply<cama::store>},
 };
 
 const Operation* operation_of(const Tensor* op) {
     for (const Operation& operation : kOperations)
         if (operation.op == op->op) return &operation;
     return nullptr;
+}
+
+const Tensor* behind_views(const Tensor* t) {
+    const auto is_view = [](int op) {
+        return op == OP_RESHAPE || op == OP_VIEW || op == OP_PERMUTE || op == OP_TRANSPOSE;
+    };
+    while (is_view(t->op)) t = t->src[0];
+    return t;
+}
+
+// Whether what it follows, as far as that is near, is computed here. Each change of backends ends a team.
+bool follows_ours(const Tensor* op, int how_near) {
+    const Operation* before[2] = {};
+    const Tensor* source[2] = {};
+    for (int i = 0; i < 2 && op->src[i]; ++i) {
+        source[i] = behind_views(op->src[i]);
+        before[i] = operation_of(source[i]);
+        if (before[i] && !before[i]->is_between) return before[i]->is_supported(source[i]);
+    }
+    for (int i = 0; i < 2; ++i)
+        if (before[i] && how_near && follows_ours(source[i], how_near - 1)) return true;
+    return false;
+}
+
+constexpr int kNear = 4;
+
+bool is_ours(const Tensor* op) {
+    const Operation* operation = operation_of(op);
+    return operation && operation->is_supported(op) && (!operation->is_between || follows_ours(op, kNear));
 }
 
 // Every node once those before it are done, until one fails.
@@ -256,6 +331,12 @@ int compute_nodes(Stream& stream, Graph* graph, const Member& self, int& shared_
             shared_status = is_aborted ? STATUS_ABORTED : operation->prepare(stream, node, self.n);
         });
         if (shared_status != STATUS_SUCCESS) return shared_status;
+        const Tensor* next = i + 1 < n ? host.node(graph, i + 1) : nullptr;
+        if (next && node->op == OP_RMS_NORM && cama::scales(next, node)) {
+            cama::norm(node, next, self);
+            ++i;
+            continue;
+        }
         const int status = operation->compute(stream, node, self);
         if (status != STATUS_SUCCESS) return status;
     }
@@ -316,9 +397,7 @@ Buffer* from_pointer(Device*, void* pointer, size_t size, size_t) {
 }
 
 bool supports_op(Device*, const Tensor* op) {
-    if (op->op == OP_NONE) return true;
-    const Operation* operation = operation_of(op);
-    return operation && operation->is_supported(op);
+    return op->op == OP_NONE || is_ours(op);
 }
 
 bool supports_buft(Device*, BufferType* type) { return host.is_host(type); }

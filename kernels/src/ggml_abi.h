@@ -15,11 +15,16 @@ constexpr size_t kTensorBytes = 336;
 
 enum Type : int {
     F32 = 0, F16 = 1, Q4_0 = 2, Q4_1 = 3, Q5_0 = 6, Q5_1 = 7, Q8_0 = 8,
-    Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23, I32 = 26, BF16 = 30,
+    Q2_K = 10, Q3_K = 11, Q4_K = 12, Q5_K = 13, Q6_K = 14, IQ4_NL = 20, IQ4_XS = 23, I32 = 26, I64 = 27,
+    BF16 = 30,
     MXFP4 = 39,
 };
 
-enum Op : int { OP_NONE = 0, OP_MUL_MAT = 29, OP_MUL_MAT_ID = 30, OP_FLASH_ATTN_EXT = 74 };
+enum Op : int {
+    OP_NONE = 0, OP_ADD = 2, OP_MUL = 7, OP_RMS_NORM = 25, OP_MUL_MAT = 29, OP_MUL_MAT_ID = 30, OP_RESHAPE = 36,
+    OP_VIEW = 37, OP_PERMUTE = 38, OP_TRANSPOSE = 39, OP_SET_ROWS = 42, OP_ROPE = 48, OP_FLASH_ATTN_EXT = 74,
+    OP_GLU = 100,
+};
 
 enum Status : int { STATUS_ALLOC_FAILED = -2, STATUS_FAILED = -1, STATUS_SUCCESS = 0, STATUS_ABORTED = 1 };
 

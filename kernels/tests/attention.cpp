@@ -8,6 +8,7 @@
 
 namespace {
 
+using cases::tensor;
 using ggml::Tensor;
 
 struct Case {
@@ -26,21 +27,6 @@ uint16_t half(float x) {  // of an ordinary number, or minus infinity
     std::memcpy(&bits, &x, sizeof bits);
     const int exponent = static_cast<int>(bits >> 23 & 255) - 112;
     return static_cast<uint16_t>((bits >> 16 & 0x8000) | (exponent <= 0 ? 0 : exponent << 10 | (bits >> 13 & 1023)));
-}
-
-// Dense, of elements of `size` bytes.
-Tensor tensor(int type, size_t size, void* data, int64_t n0, int64_t n1, int64_t n2) {
-    Tensor t{};
-    t.type = type;
-    t.data = data;
-    const int64_t ne[] = {n0, n1, n2, 1};
-    size_t stride = size;
-    for (int i = 0; i < 4; ++i) {
-        t.ne[i] = ne[i];
-        t.nb[i] = stride;
-        stride *= ne[i];
-    }
-    return t;
 }
 
 struct Numbers {

@@ -23,6 +23,7 @@ int main() {
     }
     cases::products();
     cases::attention();
+    cases::rows();
     cases::logits();
     std::puts("passed");
 }
