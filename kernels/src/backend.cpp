@@ -126,7 +126,8 @@ struct Stream {
     void* abort_data = nullptr;
     std::vector<Column> columns;
     std::vector<Group> groups;
-    std::vector<int> counts;
+    std::vector<int> counts, places;
+    const Tensor* multiplied = nullptr;  // the product before, in this graph
     cama::ProductMemory product;
     cama::AttentionMemory attention;
     cama::Rotations rotations;
@@ -151,8 +152,10 @@ void gather(Stream& stream, Tensor* dst) {
             const int first = static_cast<int>(stream.columns.size());
             for (int64_t i3 = w3 * repeat3; i3 < (w3 + 1) * repeat3; ++i3)
                 for (int64_t i2 = w2 * repeat2; i2 < (w2 + 1) * repeat2; ++i2)
-                    for (int64_t i1 = 0; i1 < x->ne[1]; ++i1)
+                    for (int64_t i1 = 0; i1 < x->ne[1]; ++i1) {
+                        stream.places.push_back(static_cast<int>(stream.columns.size()));
                         stream.columns.push_back({x_row(x, i1, i2, i3), y_row(dst, i1, i2, i3)});
+                    }
             stream.groups.push_back({data, first, static_cast<int>(stream.columns.size()) - first});
         }
 }
@@ -180,23 +183,39 @@ bool gather_by_id(Stream& stream, Tensor* dst) {
     }
     stream.columns.resize(n_used * n_tokens);
     for (int64_t t = 0; t < n_tokens; ++t)
-        for (int64_t i = 0; i < n_used; ++i)
-            stream.columns[stream.counts[id(i, t)]++] = {x_row(x, i % x->ne[1], t, 0), y_row(dst, i, t, 0)};
+        for (int64_t i = 0; i < n_used; ++i) {
+            const int place = stream.counts[id(i, t)]++;
+            stream.places.push_back(place);
+            stream.columns[place] = {x_row(x, i % x->ne[1], t, 0), y_row(dst, i, t, 0)};
+        }
     return true;
 }
 
 cama::Product product_of(const Stream& stream, const Tensor* dst) {
-    const Tensor* w = dst->src[0];
-    return {kernel_of(w->type), w->ne[0], w->ne[1], w->nb[1], stream.columns, stream.groups};
+    const Tensor *w = dst->src[0], *x = dst->src[1], *ids = dst->src[2];
+    const bool is_shared = dst->op == OP_MUL_MAT_ID && x->ne[1] == 1;  // by all matrices that ids names for it
+    return {kernel_of(w->type), w->ne[0], w->ne[1], w->nb[1], stream.columns, stream.groups, stream.places,
+            is_shared ? static_cast<int>(ids->ne[0]) : 1};
+}
+
+// Whether two products quantize the same columns in the same order. A tensor keeps what it holds until all that
+// read it are computed.
+bool have_same_columns(const Tensor* a, const Tensor* b) {
+    const Tensor *v = a->src[0], *w = b->src[0];
+    return a->op == b->op && a->src[1] == b->src[1] && a->src[2] == b->src[2] && v->ne[2] == w->ne[2] &&
+           v->ne[3] == w->ne[3] && kernel_of(v->type)->quantize == kernel_of(w->type)->quantize;
 }
 
 int prepare_product(Stream& stream, Tensor* dst, int n_threads) {
     stream.columns.clear();
     stream.groups.clear();
+    stream.places.clear();
     if (dst->op == OP_MUL_MAT)
         gather(stream, dst);
     else if (!gather_by_id(stream, dst))
         return STATUS_FAILED;
+    stream.product.has_columns = stream.multiplied && have_same_columns(stream.multiplied, dst);
+    stream.multiplied = dst;
     return cama::prepare(product_of(stream, dst), n_threads, stream.product) ? STATUS_SUCCESS : STATUS_ALLOC_FAILED;
 }
 
@@ -346,6 +365,7 @@ int compute_nodes(Stream& stream, Graph* graph, const Member& self, int& shared_
 int compute_graph(Backend* backend, Graph* graph) {
     auto& stream = *static_cast<Stream*>(backend->context);
     int prepared = STATUS_SUCCESS, computed = STATUS_SUCCESS;
+    stream.multiplied = nullptr;
     cama::in_team(stream.n_threads, [&](const Member& self) {
         const int status = compute_nodes(stream, graph, self, prepared);
         if (self.index == 0) computed = status;

@@ -21,6 +21,17 @@ size_t own_bytes(const Product& p) {
     return aligned(sizeof(float) * kPanelRows * kMaxColumns + p.kernel->scratch_bytes);
 }
 
+// To all places that have the same x.
+void quantize(const Product& p, const int* places, uint8_t* x, size_t stride) {
+    uint8_t* first = x + static_cast<size_t>(*places) * kColumnBytes;
+    p.kernel->quantize(p.columns[*places].x, p.k, first, stride);
+    for (int i = 1; i < p.n_same; ++i) {
+        uint8_t* other = x + static_cast<size_t>(places[i]) * kColumnBytes;
+        for (int64_t k = 0; k < p.k; k += 256, other += stride)
+            std::memcpy(other, first + static_cast<size_t>(k / 256) * stride, kColumnBytes);
+    }
+}
+
 // A panel of rows against all columns of a group.
 void multiply(const Product& p, const Group& group, int64_t first_row, const uint8_t* x, size_t stride,
               uint8_t* own) {
@@ -53,7 +64,10 @@ Workspace::~Workspace() { std::free(memory_); }
 
 bool prepare(const Product& p, int n_threads, ProductMemory& memory) {
     memory.next = 0;
-    return memory.workspace.take(x_bytes(p) + own_bytes(p) * static_cast<size_t>(n_threads));
+    const uint8_t* before = memory.workspace.taken();
+    const uint8_t* now = memory.workspace.take(x_bytes(p) + own_bytes(p) * static_cast<size_t>(n_threads));
+    memory.has_columns = memory.has_columns && now == before;
+    return now;
 }
 
 void compute(const Product& p, const Member& self, ProductMemory& memory) {
@@ -62,9 +76,11 @@ void compute(const Product& p, const Member& self, ProductMemory& memory) {
     const int64_t n_items = n_panels * static_cast<int64_t>(p.groups.size());
     const size_t stride = static_cast<size_t>(n_columns) * kColumnBytes;
     uint8_t* x = memory.workspace.taken();
-    for (int c = self.index; c < n_columns; c += self.n)
-        p.kernel->quantize(p.columns[c].x, p.k, x + static_cast<size_t>(c) * kColumnBytes, stride);
-    self.wait();
+    if (!memory.has_columns) {
+        for (int i = self.index * p.n_same; i < n_columns; i += self.n * p.n_same)
+            quantize(p, &p.places[i], x, stride);
+        self.wait();
+    }
     uint8_t* own = x + x_bytes(p) + own_bytes(p) * static_cast<size_t>(self.index);
     for (int64_t i = memory.next++; i < n_items; i = memory.next++)
         multiply(p, p.groups[i / n_panels], i % n_panels * kPanelRows, x, stride, own);

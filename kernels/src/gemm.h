@@ -43,12 +43,16 @@ struct Product {
     size_t row_bytes;
     const std::vector<Column>& columns;
     const std::vector<Group>& groups;
+    // Places of columns: each `n_same` of them, one after the other, have the same x.
+    const std::vector<int>& places;
+    int n_same;
 };
 
 // What a team shares.
 struct ProductMemory {
     Workspace workspace;
     std::atomic<int64_t> next{0};
+    bool has_columns = false;  // those of the product before are the same, and are quantized
 };
 
 // One thread prepares, then a team of n_threads computes. False when there is no memory for it.

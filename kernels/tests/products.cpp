@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "cases.h"
 #include "gemm.h"
@@ -69,7 +70,9 @@ Rows compute(const Kernel& kernel, const Case& c, const std::vector<std::vector<
     const int64_t k = c.k * kernel.block;
     const size_t row_bytes = block_bytes(kernel) * c.k;
     cama::ProductMemory memory;
-    const cama::Product product{&kernel, k, c.n_rows, row_bytes, columns, groups};
+    std::vector<int> places(columns.size());
+    std::iota(places.begin(), places.end(), 0);
+    const cama::Product product{&kernel, k, c.n_rows, row_bytes, columns, groups, places, 1};
     cases::check(cama::prepare(product, n_threads, memory), "there is no memory");
     cama::in_team(n_threads, [&](const cama::Member& self) { cama::compute(product, self, memory); });
     return y;

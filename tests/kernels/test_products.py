@@ -124,3 +124,17 @@ def test_what_is_aborted_stops_and_can_be_done_again(own: Processor) -> None:
     own.abort.clear()
     run.compute()
     run.close()
+
+
+@pytest.mark.parametrize("n_experts", [0, 4])
+def test_products_that_share_their_rows_give_what_each_gives(
+    n_experts: int, own: Processor
+) -> None:
+    n_used = 2 if n_experts else 0
+    case = Case("Q4_K", 512, 70, 80, n_experts=n_experts, n_used=n_used, n_matrices=3)
+    run = Run(case, Operands(case), own)
+    run.compute()
+    first, *others = (output.numpy().copy() for output in run.outputs)
+    run.close()
+    for other in others:
+        np.testing.assert_array_equal(other, first)
