@@ -101,6 +101,7 @@ Choice choose() {
                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                             __builtin_cpu_supports("avx512vnni");
 #endif
+    if (allows("amx") && has_avx512 && cama::may_use_tiles()) return {"amx", "", cama::kernels_amx(), &cama::attention_avx512()};
     if (allows("avx512") && has_avx512) return {"avx512", "", cama::kernels_avx512(), &cama::attention_avx512()};
     if (allows("avx2") && has_avx2) return {"avx2", "", cama::kernels_avx2(), &cama::attention_avx2()};
     if (!std::strcmp(wanted, "off")) return {"", "CAMA_KERNELS is off", nullptr, nullptr};

@@ -61,7 +61,7 @@ inline SumsOf16 sums_of_16(__m256i bytes) {
     return {static_cast<int>(eights[0] + eights[1]) - 16 * 128, static_cast<int>(eights[2] + eights[3]) - 16 * 128};
 }
 
-void quantize_super(const float* x, int64_t k, uint8_t* out, size_t stride) {
+inline void quantize_super(const float* x, int64_t k, uint8_t* out, size_t stride) {
     for (int64_t b = 0; b < k / kBlock; ++b, x += kBlock) {
         auto& column = *reinterpret_cast<SuperColumn*>(out + b * stride);
         const float most = largest(x, kBlock);
@@ -78,7 +78,7 @@ void quantize_super(const float* x, int64_t k, uint8_t* out, size_t stride) {
     }
 }
 
-void quantize_blocks(const float* x, int64_t k, uint8_t* out, size_t stride) {
+inline void quantize_blocks(const float* x, int64_t k, uint8_t* out, size_t stride) {
     for (int64_t start = 0; start < k; start += kBlock, out += stride) {
         auto& column = *reinterpret_cast<BlockColumn*>(out);
         for (int j = 0; j < 8; ++j) {

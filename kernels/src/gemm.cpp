@@ -1,5 +1,7 @@
 #include "gemm.h"
 
+#include <emmintrin.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -10,11 +12,14 @@ namespace cama {
 namespace {
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kLargeResult = 4 << 20;  // bytes: more than a core's caches keep until it is read
 
 size_t aligned(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
 
 // Of all quantized columns.
-size_t x_bytes(const Product& p) { return p.columns.size() * kColumnBytes * static_cast<size_t>((p.k + 255) / 256); }
+size_t x_bytes(const Product& p) {
+    return (p.columns.size() * static_cast<size_t>((p.k + 255) / 256) + kColumnsTogether) * kColumnBytes;
+}
 
 // Of one thread.
 size_t own_bytes(const Product& p) {
@@ -32,6 +37,13 @@ void quantize(const Product& p, const int* places, uint8_t* x, size_t stride) {
     }
 }
 
+// Columns lie far apart: writing them through the caches fetches a line for each piece first.
+void write_past_caches(float* y, const float* from, int n) {
+    int i = 0;
+    for (; i + 4 <= n; i += 4) _mm_stream_ps(y + i, _mm_load_ps(from + i));
+    for (; i < n; ++i) y[i] = from[i];
+}
+
 // A panel of rows against all columns of a group.
 void multiply(const Product& p, const Group& group, int64_t first_row, const uint8_t* x, size_t stride,
               uint8_t* own) {
@@ -40,12 +52,19 @@ void multiply(const Product& p, const Group& group, int64_t first_row, const uin
     void* scratch = own + sizeof(float) * kPanelRows * kMaxColumns;
     const int n_rows = static_cast<int>(std::min<int64_t>(kPanelRows, p.n_rows - first_row));
     const Weights weights{group.weights, p.row_bytes, p.k};
+    const bool is_large = sizeof(float) * p.n_rows * p.columns.size() >= kLargeResult;
     for (int done = 0; done < group.n_columns; done += kMaxColumns) {
         const int first = group.first + done, n = std::min(kMaxColumns, group.n_columns - done);
         kernel.multiply(weights, first_row, n_rows, x + static_cast<size_t>(first) * kColumnBytes, stride, n, out,
                         scratch);
-        for (int c = 0; c < n; ++c)
-            std::memcpy(p.columns[first + c].y + first_row, out + c * kPanelRows, sizeof(float) * n_rows);
+        for (int c = 0; c < n; ++c) {
+            float* y = p.columns[first + c].y + first_row;
+            const float* from = out + c * kPanelRows;
+            if (is_large && reinterpret_cast<uintptr_t>(y) % 16 == 0)
+                write_past_caches(y, from, n_rows);
+            else
+                std::memcpy(y, from, sizeof(float) * n_rows);
+        }
     }
 }
 
@@ -84,6 +103,7 @@ void compute(const Product& p, const Member& self, ProductMemory& memory) {
     uint8_t* own = x + x_bytes(p) + own_bytes(p) * static_cast<size_t>(self.index);
     for (int64_t i = memory.next++; i < n_items; i = memory.next++)
         multiply(p, p.groups[i / n_panels], i % n_panels * kPanelRows, x, stride, own);
+    _mm_sfence();
 }
 
 }  // namespace cama

@@ -8,7 +8,8 @@ namespace cama {
 
 constexpr int kPanelRows = 64;    // rows of weights that are decoded together
 constexpr int kColumnBytes = 320;  // 256 quantized activations with their scales and sums
-constexpr int kMaxColumns = 256;  // columns that meet a decoded panel before the next one
+constexpr int kColumnsTogether = 16;
+constexpr int kMaxColumns = 512;  // columns that meet a decoded panel before the next one
 
 // 256 rows of a weight matrix, some of which may be missing at its end.
 struct Weights {
@@ -27,7 +28,8 @@ struct Kernel {
     void (*quantize)(const float* x, int64_t k, uint8_t* out, size_t stride);
 
     // out[column][row] (rows kPanelRows apart per column, overwritten) for n_rows rows from
-    // first_row on. x: block b of column c lies at x + b * stride + c * kColumnBytes.
+    // first_row on. x: block b of column c lies at x + b * stride + c * kColumnBytes. Columns up to
+    // a multiple of kColumnsTogether may be read and written, too.
     void (*multiply)(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x,
                      size_t stride, int n_columns, float* out, void* scratch);
 };
@@ -35,5 +37,9 @@ struct Kernel {
 // The kernels of an instruction set, ended by one of type -1.
 const Kernel* kernels_avx2();
 const Kernel* kernels_avx512();
+const Kernel* kernels_amx();  // where may_use_tiles()
+
+// Whether the processor has AMX for bytes, and the system lets this process use it.
+bool may_use_tiles();
 
 }  // namespace cama

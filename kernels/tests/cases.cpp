@@ -12,6 +12,7 @@ std::vector<cases::Set> cases::sets() {
                  __builtin_cpu_supports("avx512vnni");
 #endif
     if (has_avx512) found.push_back({"avx512", cama::kernels_avx512(), &cama::attention_avx512()});
+    if (has_avx512 && cama::may_use_tiles()) found.push_back({"amx", cama::kernels_amx(), &cama::attention_avx512()});
 #endif
     return found;
 }
