@@ -226,26 +226,27 @@ template <class Tiles>
 decltype(Kernel::multiply) multiply_few;
 
 template <class Tiles>
-void multiply_tiles(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x, size_t stride, int n_columns,
-                    float* out, void* scratch) {
-    if (n_columns < kFewestColumns)
-        return multiply_few<Tiles>(w, first_row, n_rows, x, stride, n_columns, out, scratch);
+void multiply_tiles(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
+                    void* scratch) {
+    if (columns.n < kFewestColumns) return multiply_few<Tiles>(w, first_row, n_rows, columns, out, scratch);
     auto& panel = *static_cast<typename Tiles::Panel*>(scratch);
-    const int n_whole = (n_columns + kTile - 1) / kTile * kTile;
+    const int n_whole = (columns.n + kTile - 1) / kTile * kTile;
     std::memset(out, 0, sizeof(float) * kPanelRows * n_whole);
     const TilesInUse in_use;
-    for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += stride) {
+    const uint8_t* x = columns.x;
+    for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += columns.stride) {
         const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
         Tiles::fill(panel, w, first_row, n_rows, b, n_blocks);
         Tiles tiles(panel, n_blocks);
-        for (int c = 0; c < n_columns; c += Tiles::kColumns) {
-            const int n = std::min(Tiles::kColumns, n_columns - c);
+        for (int c = 0; c < columns.n; c += Tiles::kColumns) {
+            const int n = std::min(Tiles::kColumns, columns.n - c);
             if (c == 0 || n < Tiles::kColumns) Tiles::configure_for(n);
             for (int v = 0; v * kLanes < n_rows; ++v)
                 tiles.run({v, n, x + c * kColumnBytes, out + c * kPanelRows + v * kLanes});
         }
         tiles.finish();
     }
+    cama::deliver(columns, first_row, n_rows, out);
 }
 
 template <class Tiles>

@@ -47,28 +47,30 @@ void write_past_caches(float* y, const float* from, int n) {
 // A panel of rows against all columns of a group.
 void multiply(const Product& p, const Group& group, int64_t first_row, const uint8_t* x, size_t stride,
               uint8_t* own) {
-    const Kernel& kernel = *p.kernel;
     auto* out = reinterpret_cast<float*>(own);
     void* scratch = own + sizeof(float) * kPanelRows * kMaxColumns;
     const int n_rows = static_cast<int>(std::min<int64_t>(kPanelRows, p.n_rows - first_row));
     const Weights weights{group.weights, p.row_bytes, p.k};
-    const bool is_large = sizeof(float) * p.n_rows * p.columns.size() >= kLargeResult;
+    const bool are_large = sizeof(float) * p.n_rows * p.columns.size() >= kLargeResult;
     for (int done = 0; done < group.n_columns; done += kMaxColumns) {
-        const int first = group.first + done, n = std::min(kMaxColumns, group.n_columns - done);
-        kernel.multiply(weights, first_row, n_rows, x + static_cast<size_t>(first) * kColumnBytes, stride, n, out,
-                        scratch);
-        for (int c = 0; c < n; ++c) {
-            float* y = p.columns[first + c].y + first_row;
-            const float* from = out + c * kPanelRows;
-            if (is_large && reinterpret_cast<uintptr_t>(y) % 16 == 0)
-                write_past_caches(y, from, n_rows);
-            else
-                std::memcpy(y, from, sizeof(float) * n_rows);
-        }
+        const size_t first = group.first + done;
+        const Columns columns{x + first * kColumnBytes, stride, std::min(kMaxColumns, group.n_columns - done),
+                              &p.columns[first], are_large};
+        p.kernel->multiply(weights, first_row, n_rows, columns, out, scratch);
     }
 }
 
 }  // namespace
+
+void deliver(const Columns& columns, int64_t first_row, int n_rows, const float* out) {
+    for (int c = 0; c < columns.n; ++c, out += kPanelRows) {
+        float* y = columns.of[c].y + first_row;
+        if (columns.are_large && reinterpret_cast<uintptr_t>(y) % 16 == 0)
+            write_past_caches(y, out, n_rows);
+        else
+            std::memcpy(y, out, sizeof(float) * n_rows);
+    }
+}
 
 uint8_t* Workspace::take(size_t n_bytes) {
     if (n_bytes > n_bytes_) {

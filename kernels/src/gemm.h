@@ -10,11 +10,6 @@
 
 namespace cama {
 
-struct Column {
-    const float* x;  // k of them
-    float* y;        // n_rows of them
-};
-
 // Columns that meet the same matrix: columns[first ... first + n_columns).
 struct Group {
     const uint8_t* weights;

@@ -18,6 +18,24 @@ struct Weights {
     int64_t k;         // weights per row
 };
 
+struct Column {
+    const float* x;  // k of them
+    float* y;        // a result of each row of the matrix
+};
+
+// Quantized columns: block b of column c lies at x + b * stride + c * kColumnBytes. Kernels may read
+// up to a multiple of kColumnsTogether.
+struct Columns {
+    const uint8_t* x;
+    size_t stride;
+    int n;  // at most kMaxColumns
+    const Column* of;
+    bool are_large;  // no cache holds all results until they are read
+};
+
+// Results of a panel to where they belong, from out[column][kPanelRows].
+void deliver(const Columns& columns, int64_t first_row, int n_rows, const float* out);
+
 struct Kernel {
     int type;  // ggml's number of the weight format
     int block;  // k is a multiple of it
@@ -27,11 +45,10 @@ struct Kernel {
     // One column of k floats to ceil(k / 256) blocks of kColumnBytes, `stride` bytes apart.
     void (*quantize)(const float* x, int64_t k, uint8_t* out, size_t stride);
 
-    // out[column][row] (rows kPanelRows apart per column, overwritten) for n_rows rows from
-    // first_row on. x: block b of column c lies at x + b * stride + c * kColumnBytes. Columns up to
-    // a multiple of kColumnsTogether may be read and written, too.
-    void (*multiply)(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x,
-                     size_t stride, int n_columns, float* out, void* scratch);
+    // Results of n_rows rows from first_row on, of which there are at most kPanelRows. Memory of a
+    // thread: `out` for kPanelRows of kMaxColumns columns, and scratch.
+    void (*multiply)(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
+                     void* scratch);
 };
 
 // The kernels of an instruction set, ended by one of type -1.

@@ -12,6 +12,7 @@
 
 namespace {
 
+using cama::Columns;
 using cama::kPanelRows;
 using cama::Kernel;
 using cama::Weights;
@@ -80,22 +81,23 @@ inline void run_rest(const typename Tiles::Panel& panel, int n_blocks, int v, co
 // Every row of a panel against every column. Tiles::fill() fills it with up to 8 blocks of 32
 // weights of each row, Tiles::run<C>() multiplies the vectors v and v + 1 with C columns.
 template <class Tiles>
-void multiply(const Weights& w, int64_t first_row, int n_rows, const uint8_t* x, size_t stride, int n_columns,
-              float* out, void* scratch) {
+void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
     auto& panel = *static_cast<typename Tiles::Panel*>(scratch);
-    std::memset(out, 0, sizeof(float) * kPanelRows * n_columns);
+    std::memset(out, 0, sizeof(float) * kPanelRows * columns.n);
     const int n_vectors = (n_rows + Tiles::kLanes - 1) / Tiles::kLanes;
-    for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += stride) {
+    const uint8_t* x = columns.x;
+    for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += columns.stride) {
         const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
         Tiles::fill(panel, w, first_row, n_rows, b, n_blocks);
         for (int v = 0; v < n_vectors; v += 2) {
             int c = 0;
-            for (; c + Tiles::kColumns <= n_columns; c += Tiles::kColumns)
+            for (; c + Tiles::kColumns <= columns.n; c += Tiles::kColumns)
                 Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows);
-            run_rest<Tiles, Tiles::kColumns - 1>(panel, n_blocks, v, x + c * kColumnBytes, n_columns - c,
+            run_rest<Tiles, Tiles::kColumns - 1>(panel, n_blocks, v, x + c * kColumnBytes, columns.n - c,
                                                  out + c * kPanelRows);
         }
     }
+    cama::deliver(columns, first_row, n_rows, out);
 }
 
 template <class Tiles>
