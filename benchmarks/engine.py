@@ -319,6 +319,9 @@ def main() -> None:
     parser.add_argument("--processor-time", action="store_true", help="instead of wall time")
     parser.add_argument("--contended", action="store_true", help="decode beside busy processes")
     parser.add_argument("--kernels", choices=("on", "off", "compare"), default="on")
+    parser.add_argument("--prompts", default="128,512,2048", help="with --kernels compare")
+    parser.add_argument("--sequences", default="1,4,8", help="with --kernels compare")
+    parser.add_argument("--depth", type=int, default=128, help="with --kernels compare")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
     arguments = parser.parse_args()
     if not arguments.models and not arguments.architecture:
@@ -327,7 +330,9 @@ def main() -> None:
     if arguments.kernels == "compare":
         if not arguments.models:
             parser.error("--kernels compare needs a model")
-        kernel_sides.compare(arguments.models, arguments.rounds, is_quick=arguments.quick)
+        prompts, sequences = numbers(arguments.prompts), numbers(arguments.sequences)
+        amounts = kernel_sides.Amounts(prompts, sequences, arguments.depth)
+        kernel_sides.compare(arguments.models, arguments.rounds, amounts)
         return
     if not arguments.json:
         print(
@@ -344,6 +349,10 @@ def main() -> None:
                 print(json.dumps(asdict(row))) if arguments.json else show(row)
             if path.parent == Path(folder):
                 path.unlink()  # one at a time is enough of them on disk
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(",") if part)
 
 
 def made_model(folder: Path, architecture: str, file_type: str) -> Path:
