@@ -19,7 +19,7 @@ from cama.gguf import GGMLType
 
 FORMATS = (
     "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0",
-    "IQ4_NL", "IQ4_XS", "MXFP4",
+    "IQ4_NL", "IQ4_XS", "MXFP4", "F16", "BF16",
 )  # fmt: skip
 
 _DISTINCT = 512

@@ -5,7 +5,9 @@
 // stay below 2^15. One madd with the rows' scales turns 16 bits into 32 and applies the scale.
 #include <immintrin.h>
 
+#include "floats.h"
 #include "panels.h"
+#include "vector8.h"
 
 namespace {
 
@@ -190,7 +192,8 @@ const Kernel kKernels[] = {
     kernel<BlockTiles<Q41>>(ggml::Q4_1, 4),  kernel<BlockTiles<Q50>>(ggml::Q5_0, 8),
     kernel<BlockTiles<Q51>>(ggml::Q5_1, 4),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 64),
     kernel<BlockTiles<IQ4NL>>(ggml::IQ4_NL, 32), kernel<BlockTiles<MXFP4>>(ggml::MXFP4, 8),
-    {-1, 0, 0, 0, nullptr, nullptr},
+    float_kernel<Vector8, F16>(4), float_kernel<Vector8, BF16>(4),
+    {-1, 0, 0, 0, 0, 0, nullptr, nullptr},
 };
 
 }  // namespace

@@ -4,7 +4,9 @@
 // of 4 activations multiplies all of them. Sums of a sub-block become floats with its scale.
 #include "avx512.h"
 
+#include "floats.h"
 #include "panels.h"
+#include "vector16.h"
 
 namespace {
 
@@ -160,7 +162,8 @@ const Kernel kKernels[] = {
     kernel<BlockTiles<Q51>>(ggml::Q5_1, 4),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 4),
     kernel<SuperTiles<IQ4XS>>(ggml::IQ4_XS, 4), kernel<BlockTiles<IQ4NL>>(ggml::IQ4_NL, 4),
     kernel<BlockTiles<MXFP4>>(ggml::MXFP4, 4),
-    {-1, 0, 0, 0, nullptr, nullptr},
+    float_kernel<Vector16, F16>(), float_kernel<Vector16, BF16>(),
+    {-1, 0, 0, 0, 0, 0, nullptr, nullptr},
 };
 
 }  // namespace

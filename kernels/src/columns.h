@@ -12,7 +12,7 @@
 
 namespace {
 
-using cama::kColumnBytes;
+constexpr int kColumnBytes = 320;  // 256 quantized activations with their scales and sums
 
 struct alignas(64) SuperColumn {
     int8_t q[kBlock];

@@ -18,7 +18,8 @@ size_t aligned(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment
 
 // Of all quantized columns.
 size_t x_bytes(const Product& p) {
-    return (p.columns.size() * static_cast<size_t>((p.k + 255) / 256) + kColumnsTogether) * kColumnBytes;
+    const size_t n_blocks = p.columns.size() * static_cast<size_t>((p.k + 255) / 256);
+    return (n_blocks + kColumnsTogether) * p.kernel->column_bytes;
 }
 
 // Of one thread.
@@ -28,12 +29,12 @@ size_t own_bytes(const Product& p) {
 
 // To all places that have the same x.
 void quantize(const Product& p, const int* places, uint8_t* x, size_t stride) {
-    uint8_t* first = x + static_cast<size_t>(*places) * kColumnBytes;
+    uint8_t* first = x + static_cast<size_t>(*places) * p.kernel->column_bytes;
     p.kernel->quantize(p.columns[*places].x, p.k, first, stride);
     for (int i = 1; i < p.n_same; ++i) {
-        uint8_t* other = x + static_cast<size_t>(places[i]) * kColumnBytes;
+        uint8_t* other = x + static_cast<size_t>(places[i]) * p.kernel->column_bytes;
         for (int64_t k = 0; k < p.k; k += 256, other += stride)
-            std::memcpy(other, first + static_cast<size_t>(k / 256) * stride, kColumnBytes);
+            std::memcpy(other, first + static_cast<size_t>(k / 256) * stride, p.kernel->column_bytes);
     }
 }
 
@@ -54,7 +55,7 @@ void multiply(const Product& p, const Group& group, int64_t first_row, const uin
     const bool are_large = sizeof(float) * p.n_rows * p.columns.size() >= kLargeResult;
     for (int done = 0; done < group.n_columns; done += kMaxColumns) {
         const size_t first = group.first + done;
-        const Columns columns{x + first * kColumnBytes, stride, std::min(kMaxColumns, group.n_columns - done),
+        const Columns columns{x + first * p.kernel->column_bytes, stride, std::min(kMaxColumns, group.n_columns - done),
                               &p.columns[first], are_large};
         p.kernel->multiply(weights, first_row, n_rows, columns, out, scratch);
     }
@@ -95,7 +96,7 @@ void compute(const Product& p, const Member& self, ProductMemory& memory) {
     const int n_columns = static_cast<int>(p.columns.size());
     const int64_t n_panels = (p.n_rows + kPanelRows - 1) / kPanelRows;
     const int64_t n_items = n_panels * static_cast<int64_t>(p.groups.size());
-    const size_t stride = static_cast<size_t>(n_columns) * kColumnBytes;
+    const size_t stride = static_cast<size_t>(n_columns) * p.kernel->column_bytes;
     uint8_t* x = memory.workspace.taken();
     if (!memory.has_columns) {
         for (int i = self.index * p.n_same; i < n_columns; i += self.n * p.n_same)

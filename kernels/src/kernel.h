@@ -7,7 +7,6 @@
 namespace cama {
 
 constexpr int kPanelRows = 64;    // rows of weights that are decoded together
-constexpr int kColumnBytes = 320;  // 256 quantized activations with their scales and sums
 constexpr int kColumnsTogether = 16;
 constexpr int kMaxColumns = 512;  // columns that meet a decoded panel before the next one
 
@@ -23,7 +22,7 @@ struct Column {
     float* y;        // a result of each row of the matrix
 };
 
-// Quantized columns: block b of column c lies at x + b * stride + c * kColumnBytes. Kernels may read
+// Quantized columns: block b of column c lies at x + b * stride + c * column_bytes. Kernels may read
 // up to a multiple of kColumnsTogether.
 struct Columns {
     const uint8_t* x;
@@ -39,10 +38,11 @@ void deliver(const Columns& columns, int64_t first_row, int n_rows, const float*
 struct Kernel {
     int type;  // ggml's number of the weight format
     int block;  // k is a multiple of it
-    int min_columns;  // fewer are left to ggml, which is faster there
+    int min_columns, max_columns;  // fewer or more are left to ggml, which is faster there
     size_t scratch_bytes;  // of a thread
+    size_t column_bytes;  // 256 activations as it needs them, a multiple of 64
 
-    // One column of k floats to ceil(k / 256) blocks of kColumnBytes, `stride` bytes apart.
+    // One column of k floats to ceil(k / 256) blocks of column_bytes, `stride` bytes apart.
     void (*quantize)(const float* x, int64_t k, uint8_t* out, size_t stride);
 
     // Results of n_rows rows from first_row on, of which there are at most kPanelRows. Memory of a

@@ -36,9 +36,20 @@ struct Vector8 {
         const __m256i n = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
         return _mm256_castsi256_ps(_mm256_add_epi32(n, _mm256_castps_si256(all(1))));
     }
+    // Numbers of 16 bits.
+    static Type load_f16(const uint8_t* p) { return _mm256_cvtph_ps(two_bytes_each(p)); }
+    static Type load_bf16(const uint8_t* p) {
+        return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(two_bytes_each(p)), 16));
+    }
+
     static float first(Type x) { return _mm256_cvtss_f32(x); }
     static float total(Type x) { return total_of(x); }
+    // Of four.
+    static __m128 totals(Type a, Type b, Type c, Type d) { return totals_of(a, b, c, d); }
     static float greatest(Type x) { return greatest_of(x); }
+
+private:
+    static __m128i two_bytes_each(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 };
 
 }  // namespace
