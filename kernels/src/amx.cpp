@@ -9,6 +9,7 @@
 
 #include <vector>
 
+#include "float_tiles.h"
 #include "panels.h"
 #include "tiles.h"
 
@@ -276,6 +277,8 @@ std::vector<Kernel> with_tiles() {
             case ggml::Q8_0: use_tiles<BlockTiles<Q80>>(kernels.back()); break;
             case ggml::IQ4_NL: use_tiles<BlockTiles<IQ4NL>>(kernels.back()); break;
             case ggml::MXFP4: use_tiles<BlockTiles<MXFP4>>(kernels.back()); break;
+            case ggml::F16: use_float_tiles<F16Planes, 24>(kernels.back()); break;
+            case ggml::BF16: use_float_tiles<BF16Planes, 16>(kernels.back()); break;
         }
     } while (kernel++->type >= 0);
     return kernels;
@@ -291,8 +294,9 @@ const Kernel* cama::kernels_amx() {
 // A process must ask for tiles, since a thread that has any takes 8 KB more to save.
 bool cama::may_use_tiles() {
     unsigned a, b, c, d;
-    constexpr unsigned kTiles = 1u << 24, kBytes = 1u << 25;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kTiles) == 0 || (d & kBytes) == 0) return false;
+    constexpr unsigned kTiles = 1u << 24, kBytes = 1u << 25, kFloats = 1u << 22;
+    constexpr unsigned kAll = kTiles | kBytes | kFloats;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kAll) != kAll) return false;
     constexpr long kArchRequestPermission = 0x1023, kTileData = 18;
     return syscall(SYS_arch_prctl, kArchRequestPermission, kTileData) == 0;
 }

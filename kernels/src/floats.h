@@ -40,11 +40,13 @@ void copy_floats(const float* x, int64_t k, uint8_t* out, size_t stride) {
     }
 }
 
-template <class V, class Format>
+// 256 activations of a column take ColumnBytes, of which their floats are the first.
+constexpr int kFloatsBytes = 256 * sizeof(float);
+
+template <class V, class Format, int ColumnBytes>
 struct FloatTiles {
     using Type = typename V::Type;
     static constexpr int kBytes = 2, kRows = 4, kColumns = V::kRegisters == 32 ? 6 : 3;
-    static constexpr int kColumnBytes = 256 * sizeof(float);
 
     // Rows lie a bit more than a power of two apart, lest they meet in the same places of a cache.
     struct alignas(64) Panel {
@@ -87,7 +89,7 @@ struct FloatTiles {
             const int end = std::min(n - start, 256);
             const auto step = [&](int i, auto load) {
                 Type y[C];
-                for (int c = 0; c < C; ++c) y[c] = V::load(reinterpret_cast<const float*>(x + c * kColumnBytes) + i);
+                for (int c = 0; c < C; ++c) y[c] = V::load(reinterpret_cast<const float*>(x + c * ColumnBytes) + i);
 #pragma GCC unroll 4
                 for (int r = 0; r < kRows; ++r) {
                     const Type w = load(r, start + i);
@@ -114,17 +116,17 @@ struct FloatTiles {
 };
 
 // n weights of a row; what is left of the last vector becomes zeros.
-template <class V, class Format>
-inline void decode(const typename FloatTiles<V, Format>::Mapped& from, int r, int n, float* to) {
+template <class V, class Mapped>
+inline void decode(const Mapped& from, int r, int n, float* to) {
     int i = 0;
     for (; i + V::kWidth <= n; i += V::kWidth) V::store(to + i, from.load(r, i));
     if (i < n) V::store(to + i, from.load_rest(r, i, n - i));
 }
 
-template <class V, class Format>
+template <class V, class Format, int ColumnBytes = kFloatsBytes>
 void multiply_floats(const cama::Weights& w, int64_t first_row, int n_rows, const cama::Columns& columns, float* out,
                      void* scratch) {
-    using Tiles = FloatTiles<V, Format>;
+    using Tiles = FloatTiles<V, Format, ColumnBytes>;
     constexpr int kRows = Tiles::kRows;
     std::memset(out, 0, sizeof(float) * cama::kPanelRows * columns.n);
     const auto mapped = [&](int row, int64_t start) {
@@ -137,7 +139,7 @@ void multiply_floats(const cama::Weights& w, int64_t first_row, int n_rows, cons
     const auto span_at = [&](int64_t start) { return static_cast<int>(std::min<int64_t>(kSpan, w.k - start)); };
     const auto x_at = [&](int64_t start) { return columns.x + start / 256 * columns.stride; };
     const auto run = [&](const auto& rows, int row, int64_t start, int first, int n) {
-        Tiles::template run_up_to<Tiles::kColumns>(n, rows, span_at(start), x_at(start) + first * Tiles::kColumnBytes,
+        Tiles::template run_up_to<Tiles::kColumns>(n, rows, span_at(start), x_at(start) + first * ColumnBytes,
                                           columns.stride, out + first * cama::kPanelRows + row);
     };
     if (columns.n <= kFew) {
@@ -149,7 +151,7 @@ void multiply_floats(const cama::Weights& w, int64_t first_row, int n_rows, cons
         for (int64_t start = 0; start < w.k; start += kSpan) {
             for (int row = 0; row < n_rows; row += kRows)
                 for (int r = 0; r < kRows; ++r)
-                    decode<V, Format>(mapped(row, start), r, span_at(start), panel.w[row + r]);
+                    decode<V>(mapped(row, start), r, span_at(start), panel.w[row + r]);
             for (int c = 0; c < columns.n; c += Tiles::kColumns)
                 for (int row = 0; row < n_rows; row += kRows)
                     run(typename Tiles::Decoded{panel.w + row}, row, start, c, columns.n - c);
@@ -160,8 +162,8 @@ void multiply_floats(const cama::Weights& w, int64_t first_row, int n_rows, cons
 
 template <class V, template <class> class Format>
 constexpr cama::Kernel float_kernel(int max_columns = INT_MAX) {
-    using Tiles = FloatTiles<V, Format<V>>;
-    return {Format<V>::kType, 1, 1, max_columns, sizeof(typename Tiles::Panel), Tiles::kColumnBytes, copy_floats,
+    using Panel = typename FloatTiles<V, Format<V>, kFloatsBytes>::Panel;
+    return {Format<V>::kType, 1, 1, max_columns, sizeof(Panel), kFloatsBytes, copy_floats,
             multiply_floats<V, Format<V>>};
 }
 

@@ -56,7 +56,7 @@ const Kernel* kernels_avx2();
 const Kernel* kernels_avx512();
 const Kernel* kernels_amx();  // where may_use_tiles()
 
-// Whether the processor has AMX for bytes, and the system lets this process use it.
+// Whether the processor has AMX for bytes and BF16, and the system lets this process use it.
 bool may_use_tiles();
 
 }  // namespace cama

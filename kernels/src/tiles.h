@@ -64,4 +64,10 @@ inline void tile_multiply() {
     asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(A), "i"(B));
 }
 
+// The same for pairs of BF16 in both, into floats.
+template <int Sum, int A, int B>
+inline void tile_multiply_floats() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sum), "i"(A), "i"(B));
+}
+
 }  // namespace
