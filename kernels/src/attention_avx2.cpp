@@ -4,7 +4,11 @@
 
 namespace {
 
-const AttentionKernel kAttention = attention<Vector8>();
+const CellFormat kFormats[] = {
+    cell_format<CellF32>(), cell_format<CellF16>(), cell_format<CellBF16>(),
+    cell_format<CellQ80>(), cell_format<CellQ40>(), kNoFormat,
+};
+const AttentionKernel kAttention = attention<Vector8>(kFormats);
 
 }  // namespace
 

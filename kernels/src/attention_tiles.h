@@ -329,14 +329,11 @@ void finish(const Tile& t, const State& s) {
     }
 }
 
-const CellFormat kFormats[] = {
-    cell_format<CellF32>(), cell_format<CellF16>(), cell_format<CellBF16>(),
-    cell_format<CellQ80>(), cell_format<CellQ40>(), {-1, 0, nullptr, nullptr},
-};
+constexpr CellFormat kNoFormat = {-1, 0, nullptr, nullptr};
 
 template <class V>
-constexpr AttentionKernel attention() {
-    return {kFormats, survey, count, begin, attend<V>, merge<V>, finish<V>};
+constexpr AttentionKernel attention(const CellFormat* formats) {
+    return {formats, survey, count, begin, attend<V>, merge<V>, finish<V>};
 }
 
 }  // namespace
