@@ -103,6 +103,8 @@ Choice choose() {
 #endif
     if (allows("amx") && has_avx512 && cama::may_use_tiles()) return {"amx", "", cama::kernels_amx(), &cama::attention_avx512()};
     if (allows("avx512") && has_avx512) return {"avx512", "", cama::kernels_avx512(), &cama::attention_avx512()};
+    if (allows("avxvnni") && has_avx2 && cama::has_avx_vnni())
+        return {"avxvnni", "", cama::kernels_avxvnni(), &cama::attention_avx2()};
     if (allows("avx2") && has_avx2) return {"avx2", "", cama::kernels_avx2(), &cama::attention_avx2()};
     if (!std::strcmp(wanted, "off")) return {"", "CAMA_KERNELS is off", nullptr, nullptr};
     return {"", "the processor has none of the instructions that they need", nullptr, nullptr};

@@ -53,8 +53,12 @@ struct Kernel {
 
 // The kernels of an instruction set, ended by one of type -1.
 const Kernel* kernels_avx2();
+const Kernel* kernels_avxvnni();  // where has_avx_vnni()
 const Kernel* kernels_avx512();
 const Kernel* kernels_amx();  // where may_use_tiles()
+
+// Whether the processor has VNNI for vectors of AVX2.
+bool has_avx_vnni();
 
 // Whether the processor has AMX for bytes and BF16, and the system lets this process use it.
 bool may_use_tiles();

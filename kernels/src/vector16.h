@@ -21,6 +21,7 @@ struct Vector16 {
     static Type mul(Type a, Type b) { return _mm512_mul_ps(a, b); }
     static Type div(Type a, Type b) { return _mm512_div_ps(a, b); }
     static Type fma(Type a, Type b, Type c) { return _mm512_fmadd_ps(a, b, c); }
+    static Type fnma(Type a, Type b, Type c) { return _mm512_fnmadd_ps(a, b, c); }
     // b where one of them is no number
     static Type min(Type a, Type b) { return _mm512_min_ps(a, b); }
     static Type max(Type a, Type b) { return _mm512_max_ps(a, b); }

@@ -21,6 +21,7 @@ struct Vector8 {
     static Type mul(Type a, Type b) { return _mm256_mul_ps(a, b); }
     static Type div(Type a, Type b) { return _mm256_div_ps(a, b); }
     static Type fma(Type a, Type b, Type c) { return _mm256_fmadd_ps(a, b, c); }
+    static Type fnma(Type a, Type b, Type c) { return _mm256_fnmadd_ps(a, b, c); }
     // b where one of them is no number
     static Type min(Type a, Type b) { return _mm256_min_ps(a, b); }
     static Type max(Type a, Type b) { return _mm256_max_ps(a, b); }

@@ -4,6 +4,8 @@ std::vector<cases::Set> cases::sets() {
     std::vector<Set> found;
     const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     if (has_avx2) found.push_back({"avx2", cama::kernels_avx2(), &cama::attention_avx2()});
+    if (has_avx2 && cama::has_avx_vnni())
+        found.push_back({"avxvnni", cama::kernels_avxvnni(), &cama::attention_avx2()});
 #ifdef CAMA_AVX512_CASES
     bool has_avx512 = has_avx2;
 #ifndef CAMA_EMULATE

@@ -17,7 +17,10 @@ pytestmark = pytest.mark.native
 SUPER = [name for name in FORMATS if GGMLType[name].block_size == 256]
 BLOCKS = [name for name in FORMATS if name not in SUPER]
 FLOATS = ["F16", "BF16"]
-LEFT_TO_GGML = {("avx2", name) for name in ("IQ4_XS", "F16", "BF16")}
+LEFT_TO_GGML = {
+    *(("avx2", name) for name in ("IQ4_XS", "F16", "BF16")),
+    *(("avxvnni", name) for name in ("F16", "BF16")),
+}
 
 CASES = [
     *[Case(name, 512, 192, 64) for name in FORMATS],

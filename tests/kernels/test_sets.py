@@ -14,7 +14,7 @@ pytestmark = pytest.mark.native
 TESTS = ["test_products.py", "test_row_operations.py", "test_attention.py"]
 
 
-@pytest.mark.parametrize("name", ["amx", "avx512", "avx2"])
+@pytest.mark.parametrize("name", ["amx", "avx512", "avxvnni", "avx2"])
 def test_every_set_computes_alike(name: str) -> None:
     if own_kernels().name == name:
         pytest.skip("all other tests run with it")

@@ -92,8 +92,8 @@ def _cache_type(text: str) -> CacheType:
 
 def _kernels(text: str) -> str:
     """The library of kernels reads the variable itself, in the process that computes."""
-    if text not in ("auto", "amx", "avx512", "avx2", "off"):
-        raise InvalidOption("must be auto, amx, avx512, avx2 or off")
+    if text not in ("auto", "amx", "avx512", "avxvnni", "avx2", "off"):
+        raise InvalidOption("must be auto, amx, avx512, avxvnni, avx2 or off")
     return text
 
 
@@ -196,7 +196,10 @@ class Settings:
         "A Modelfile's template before the GGUF file's own: true or false (unset: who does more).",
         _boolean, None, "GO_TEMPLATE")  # fmt: skip
     kernels: str = _setting(
-        "KERNELS", "Kernels of Cama that compute: auto, amx, avx512, avx2 or off.", _kernels, "auto"
+        "KERNELS",
+        "Kernels of Cama that compute: auto, amx, avx512, avxvnni, avx2 or off.",
+        _kernels,
+        "auto",
     )
     model_path: tuple[Path, ...] = _setting(
         "MODEL_PATH", "Folders searched for GGUF files by name.", _paths, ()
