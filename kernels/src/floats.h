@@ -145,7 +145,8 @@ void multiply_floats(const cama::Weights& w, int64_t first_row, int n_rows, cons
     if (columns.n <= kFew) {
         for (int row = 0; row < n_rows; row += kRows)
             for (int64_t start = 0; start < w.k; start += kSpan)
-                for (int c = 0; c < columns.n; c += Tiles::kColumns) run(mapped(row, start), row, start, c, columns.n - c);
+                for (int c = 0; c < columns.n; c += Tiles::kColumns)
+                    run(mapped(row, start), row, start, c, columns.n - c);
     } else {
         auto& panel = *static_cast<typename Tiles::Panel*>(scratch);
         for (int64_t start = 0; start < w.k; start += kSpan) {

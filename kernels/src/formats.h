@@ -1,42 +1,40 @@
-// Formats of 32 weights in a block: how they become unsigned bytes, a scale and an offset.
+// Formats of 32 weights in a block: how those of 8 rows become unsigned bytes, scales and offsets.
 //
 // Layouts are those of ggml-common.h. A weight is scale * (q - kZero), or scale * q + offset where a
-// format has offsets; q is unsigned. Every file of one instruction set compiles its own copy:
-// nothing here may be shared between them, so all has internal linkage.
+// format has offsets; q is unsigned. decode() takes a block of each row, `at` bytes from its start: 8
+// vectors of 4 weights of each. Every file of one instruction set compiles its own copy: nothing here
+// may be shared between them, so all has internal linkage.
 #pragma once
 
-#include <immintrin.h>
-
-#include <cstdint>
-#include <cstring>
-
 #include "ggml_abi.h"
+#include "turned.h"
 
 namespace {
 
 constexpr int kBlock = 256;  // weights per step along a row
 
-inline float half_to_float(const uint8_t* p) {
-    uint16_t half;
-    std::memcpy(&half, p, 2);
-    return _cvtsh_ss(half);
+// 16 bytes of each row: the low halves of all, then the high ones.
+inline void halves(const Rows& rows, int at, __m256i q[8]) {
+    __m256i x[4];
+    turn_16(rows, at, x);
+    for (int g = 0; g < 4; ++g) {
+        q[g] = bits<0, 4>(x[g]);
+        q[4 + g] = bits<4, 4>(x[g]);
+    }
 }
 
-// 16 bytes: the low halves of all, then the high ones.
-inline __m256i halves(const uint8_t* p) {
-    const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    const __m256i both = _mm256_set_m128i(_mm_srli_epi16(x, 4), x);
-    return _mm256_and_si256(both, _mm256_set1_epi8(15));
-}
-
-// Each of 32 bits as a byte: 16 where it is set.
-inline __m256i fifth_bits(const uint8_t* p) {
-    int32_t bits;
-    std::memcpy(&bits, p, 4);
-    const __m256i source = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-    const __m256i own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
-    const __m256i spread = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(bits), source), own);
-    return _mm256_and_si256(_mm256_cmpeq_epi8(spread, own), _mm256_set1_epi8(16));
+// Adds 16 where one of 32 bits is set.
+inline void add_fifth_bits(const Rows& rows, int at, __m256i q[8]) {
+    alignas(32) uint32_t words[kTurned];
+    for (int i = 0; i < kTurned; ++i) std::memcpy(words + i, rows[i] + at, 4);
+    const __m256i all = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
+    const __m256i first = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
+    for (int g = 0; g < 8; ++g) {
+        const __m256i source = _mm256_add_epi8(first, bytes(g / 2));  // the byte with the bits of the group
+        const __m256i own = _mm256_set1_epi32(g % 2 ? static_cast<int>(0x80402010) : 0x08040201);
+        const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(all, source), own), own);
+        q[g] = _mm256_or_si256(q[g], _mm256_and_si256(set, bytes(16)));
+    }
 }
 
 // The byte of a table of 16 that each of the low halves names.
@@ -60,64 +58,70 @@ inline float half_power(uint8_t exponent) {
     return power;
 }
 
-inline void put(uint8_t* q, __m256i x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), x); }
+// The same for the halves of 16 bytes of each row.
+inline void look_up(const uint8_t* table, const Rows& rows, int at, __m256i q[8]) {
+    halves(rows, at, q);
+    for (int g = 0; g < 8; ++g) q[g] = look_up(table, q[g]);
+}
 
 struct Q40 {
     static constexpr int kBytes = 18, kMax = 15, kZero = 8;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
-        scale = half_to_float(b);
-        put(q, halves(b + 2));
+    static void decode(const Rows& rows, int at, __m256i q[8], float* scale, float*) {
+        put_halves(rows, at, scale);
+        halves(rows, at + 2, q);
     }
 };
 
 struct Q41 {
     static constexpr int kBytes = 20, kMax = 15, kZero = 0;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale, float& offset) {
-        scale = half_to_float(b);
-        offset = half_to_float(b + 2);
-        put(q, halves(b + 4));
+    static void decode(const Rows& rows, int at, __m256i q[8], float* scale, float* offset) {
+        put_halves(rows, at, scale);
+        put_halves(rows, at + 2, offset);
+        halves(rows, at + 4, q);
     }
 };
 
 struct Q50 {
     static constexpr int kBytes = 22, kMax = 31, kZero = 16;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
-        scale = half_to_float(b);
-        put(q, _mm256_or_si256(halves(b + 6), fifth_bits(b + 2)));
+    static void decode(const Rows& rows, int at, __m256i q[8], float* scale, float*) {
+        put_halves(rows, at, scale);
+        halves(rows, at + 6, q);
+        add_fifth_bits(rows, at + 2, q);
     }
 };
 
 struct Q51 {
     static constexpr int kBytes = 24, kMax = 31, kZero = 0;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale, float& offset) {
-        scale = half_to_float(b);
-        offset = half_to_float(b + 2);
-        put(q, _mm256_or_si256(halves(b + 8), fifth_bits(b + 4)));
+    static void decode(const Rows& rows, int at, __m256i q[8], float* scale, float* offset) {
+        put_halves(rows, at, scale);
+        put_halves(rows, at + 2, offset);
+        halves(rows, at + 8, q);
+        add_fifth_bits(rows, at + 4, q);
     }
 };
 
 struct Q80 {
     static constexpr int kBytes = 34, kMax = 255, kZero = 128;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
-        scale = half_to_float(b);
-        const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b + 2));
-        put(q, _mm256_xor_si256(x, _mm256_set1_epi8(static_cast<char>(0x80))));
+    static void decode(const Rows& rows, int at, __m256i q[8], float* scale, float*) {
+        put_halves(rows, at, scale);
+        turn(rows, at + 2, q);
+        for (int g = 0; g < 8; ++g) q[g] = _mm256_xor_si256(q[g], bytes(0x80));
     }
 };
 
 struct IQ4NL {
     static constexpr int kBytes = 18, kMax = 241, kZero = 128;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
-        scale = half_to_float(b);
-        put(q, look_up(kWidening, halves(b + 2)));
+    static void decode(const Rows& rows, int at, __m256i q[8], float* scale, float*) {
+        put_halves(rows, at, scale);
+        look_up(kWidening, rows, at + 2, q);
     }
 };
 
 struct MXFP4 {
     static constexpr int kBytes = 17, kMax = 24, kZero = 12;
-    static void expand(const uint8_t* b, uint8_t* q, float& scale) {
-        scale = half_power(b[0]);
-        put(q, look_up(kTinyFloats, halves(b + 1)));
+    static void decode(const Rows& rows, int at, __m256i q[8], float* scale, float*) {
+        for (int i = 0; i < kTurned; ++i) scale[i] = half_power(rows[i][at]);
+        look_up(kTinyFloats, rows, at + 1, q);
     }
 };
 

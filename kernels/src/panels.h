@@ -44,25 +44,15 @@ inline void fill_super(Panel& panel, const Weights& w, int64_t first_row, int n_
 template <class Format, int Lanes, class Panel>
 inline void fill_blocks(Panel& panel, uint8_t (*to)[kGroups][4 * Lanes], const Weights& w, int64_t first_row,
                         int n_rows, int64_t block, int n_blocks) {
-    alignas(64) uint8_t q[kTurned][kBlock];
-    Rows expanded, rows;
-    for (int i = 0; i < kTurned; ++i) expanded[i] = q[i];
     for (int row = 0; row < n_rows; row += kTurned) {
+        Rows rows;
         find<8 * Format::kBytes>(w, first_row, row, n_rows, block, rows);
-        for (int i = 0; i < kTurned; ++i)
-            for (int j = 0; j < n_blocks; ++j) {
-                const uint8_t* from = rows[i] + j * Format::kBytes;
-                if constexpr (Format::kZero)
-                    Format::expand(from, q[i] + 32 * j, panel.scale[j][row + i]);
-                else
-                    Format::expand(from, q[i] + 32 * j, panel.scale[j][row + i], panel.offset[j][row + i]);
-            }
         uint8_t* at = to[row / Lanes][0] + 4 * (row % Lanes);
         for (int j = 0; j < n_blocks; ++j) {
-            __m256i x[8];
-            turn(expanded, 32 * j, x);
+            __m256i q[8];
+            Format::decode(rows, j * Format::kBytes, q, &panel.scale[j][row], &panel.offset[j][row]);
             for (int g = 0; g < 8; ++g)
-                _mm256_store_si256(reinterpret_cast<__m256i*>(at + 4 * Lanes * (8 * j + g)), x[g]);
+                _mm256_store_si256(reinterpret_cast<__m256i*>(at + 4 * Lanes * (8 * j + g)), q[g]);
         }
     }
 }

@@ -12,8 +12,6 @@
 
 namespace {
 
-constexpr int kTurned = 8;  // rows that are turned together
-
 // Where 8 rows go: rows in the last index of each array.
 struct Place {
     uint8_t* q;        // [64 groups of 4 weights][8 rows][4], groups q_stride bytes apart
@@ -24,53 +22,8 @@ struct Place {
     float *d, *e;
 };
 
-using Rows = const uint8_t* [kTurned];
-
-inline __m256i bytes(int value) { return _mm256_set1_epi8(static_cast<char>(value)); }
-
-// Bits [shift, shift + n) of every byte, moved to `to`.
-template <int Shift, int N, int To = 0>
-inline __m256i bits(__m256i x) {
-    constexpr int kMove = Shift - To;
-    if constexpr (kMove > 0) x = _mm256_srli_epi16(x, kMove);
-    if constexpr (kMove < 0) x = _mm256_slli_epi16(x, -kMove);
-    return _mm256_and_si256(x, bytes(((1 << N) - 1) << To));
-}
-
-// 8 x 8 numbers of 32 bits.
-inline void transpose(__m256i r[8]) {
-    __m256i t[8];
-    for (int i = 0; i < 4; ++i) {
-        t[2 * i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-    }
-    __m256i u[8];
-    for (int i = 0; i < 2; ++i) {
-        u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; ++i) {
-        r[i] = _mm256_permute2x128_si256(u[i], u[4 + i], 0x20);
-        r[4 + i] = _mm256_permute2x128_si256(u[i], u[4 + i], 0x31);
-    }
-}
-
-// 32 bytes of each row from `at` on: 8 vectors of 4 bytes of each.
-inline void turn(const Rows& rows, int at, __m256i out[8]) {
-    for (int i = 0; i < 8; ++i) out[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[i] + at));
-    transpose(out);
-}
-
 inline void put(const Place& to, int group, __m256i q) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(to.q + group * to.q_stride), q);
-}
-
-inline void put_halves(const Rows& rows, int at, float* to) {
-    alignas(16) uint16_t halves[8];
-    for (int i = 0; i < 8; ++i) std::memcpy(halves + i, rows[i] + at, 2);
-    _mm256_storeu_ps(to, _mm256_cvtph_ps(_mm_load_si128(reinterpret_cast<const __m128i*>(halves))));
 }
 
 // 8 bytes of each row: out[i] has byte 2 i of all rows, then byte 2 i + 1.
