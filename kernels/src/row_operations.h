@@ -26,7 +26,7 @@ void combine(const ggml::Tensor* op, const Member& self);
 bool gates(const ggml::Tensor* op);
 void gate(const ggml::Tensor* op, const Member& self);
 
-// SET_ROWS of floats or halves.
+// SET_ROWS of floats, halves or Q8_0.
 bool stores(const ggml::Tensor* op);
 bool has_places(const ggml::Tensor* op);  // for every row; one thread asks
 void store(const ggml::Tensor* op, const Member& self);

@@ -110,6 +110,15 @@ void store(const Case& c) {
     op.src[1] = &where;
     cases::check(cama::stores(&op) && cama::has_places(&op), "rows are not stored");
     compare("store", op, [](const Tensor& t, const Member& self) { cama::store(&t, self); });
+    if (n % 32 == 0) {
+        std::vector<uint8_t> blocks(n / 32 * 34 * c.n_rows);
+        Tensor kept = tensor(ggml::Q8_0, 34, blocks.data(), n, c.n_rows, 1);
+        for (int i = 1; i < 4; ++i) kept.nb[i] /= 32;
+        kept.src[0] = &source;
+        kept.src[1] = &where;
+        cases::check(cama::stores(&kept), "rows are not stored as blocks");
+        cama::in_team(3, [&](const Member& self) { cama::store(&kept, self); });
+    }
     places[0] = c.n_rows;
     cases::check(!cama::has_places(&op), "a row is stored outside");
 }

@@ -13,7 +13,7 @@ from cama.ggml.graph import Graph
 from cama.ggml.library import ggml
 from cama.ggml.ops.products import RopeSettings
 from cama.ggml.quantize import quantize
-from cama.ggml.tensor import Tensor
+from cama.ggml.tensor import Tensor, row_bytes
 from cama.gguf import GGMLType
 
 pytestmark = pytest.mark.native
@@ -44,10 +44,18 @@ class Made:
         for tensor, values in self.values:
             ggml().ggml_backend_tensor_set(tensor.address, values.ctypes.data, 0, values.nbytes)
         scheduler.compute(self.graph)
-        found = [tensor.numpy().copy() for tensor in wanted]
+        found = [contents(tensor) for tensor in wanted]
         scheduler.close()
         self.graph.close()
         return found
+
+
+def contents(tensor: Tensor) -> NDArray[np.generic]:
+    if tensor.type == F32:
+        return tensor.numpy().view(np.float32).copy()
+    found = np.empty(tensor.row_bytes * tensor.shape[1], np.uint8)
+    ggml().ggml_backend_tensor_get(tensor.address, found.ctypes.data, 0, found.nbytes)
+    return found
 
 
 def rope(settings: RopeSettings, *, has_factors: bool = False, stride: int = 3) -> Build:
@@ -65,7 +73,7 @@ def stored(type: int) -> Build:
     def build(made: Made, y: Tensor) -> Tensor:
         n = y.shape[1]
         places = np.random.default_rng(3).permutation(2 * n)[:n]
-        empty = np.zeros((2 * n, y.shape[0]), np.float16 if type == F16 else np.float32)
+        empty = np.zeros((2 * n, row_bytes(type, y.shape[0])), np.uint8)
         cache = made.input(type, empty, y.shape[0], 2 * n)
         return ops.set_rows(cache, y, made.input(_abi.GGML_TYPE_I64, places, n))
 
@@ -97,6 +105,7 @@ BUILDS: Mapping[str, Build] = {
     "YaRN": rope((32, 2, 64, 1e4, 0.25, 1.0, 1.0, 32.0, 1.0), stride=11),
     "halves in the cache": stored(F16),
     "floats in the cache": stored(F32),
+    "blocks in the cache": stored(_abi.GGML_TYPE_Q8_0),
 }
 
 
@@ -130,7 +139,7 @@ def test_operations_give_what_those_of_ggml_do(
     name: str, n_rows: int, processors: tuple[Processor, Processor]
 ) -> None:
     found, expected = both(BUILDS[name], 96, n_rows, processors)
-    if name == "halves in the cache":
+    if found.dtype == np.uint8:
         np.testing.assert_array_equal(found, expected)
     else:
         a, b = found.view(np.float32), expected.view(np.float32)
