@@ -186,12 +186,12 @@ struct BlockTiles {
 // The numbers of rows from which each is faster than ggml were measured (docs/kernels.md). IQ4_XS is
 // left to ggml, which is faster at any of them.
 const Kernel kKernels[] = {
-    kernel<SuperTiles<Q2K>>(ggml::Q2_K, 6),  kernel<SuperTiles<Q3K>>(ggml::Q3_K, 8),
-    kernel<SuperTiles<Q4K>>(ggml::Q4_K, 6),  kernel<SuperTiles<Q5K>>(ggml::Q5_K, 4),
-    kernel<SuperTiles<Q6K>>(ggml::Q6_K, 4),  kernel<BlockTiles<Q40>>(ggml::Q4_0, 32),
-    kernel<BlockTiles<Q41>>(ggml::Q4_1, 4),  kernel<BlockTiles<Q50>>(ggml::Q5_0, 8),
-    kernel<BlockTiles<Q51>>(ggml::Q5_1, 4),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 64),
-    kernel<BlockTiles<IQ4NL>>(ggml::IQ4_NL, 32), kernel<BlockTiles<MXFP4>>(ggml::MXFP4, 8),
+    kernel<SuperTiles<Q2K>>(ggml::Q2_K, 1),  kernel<SuperTiles<Q3K>>(ggml::Q3_K, 1),
+    kernel<SuperTiles<Q4K>>(ggml::Q4_K, 1),  kernel<SuperTiles<Q5K>>(ggml::Q5_K, 1),
+    kernel<SuperTiles<Q6K>>(ggml::Q6_K, 2),  kernel<BlockTiles<Q40>>(ggml::Q4_0, 1),
+    kernel<BlockTiles<Q41>>(ggml::Q4_1, 1),  kernel<BlockTiles<Q50>>(ggml::Q5_0, 1),
+    kernel<BlockTiles<Q51>>(ggml::Q5_1, 1),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 24),
+    kernel<BlockTiles<IQ4NL>>(ggml::IQ4_NL, 32), kernel<BlockTiles<MXFP4>>(ggml::MXFP4, 1),
     float_kernel<Vector8, F16>(4), float_kernel<Vector8, BF16>(4),
     {-1, 0, 0, 0, 0, 0, nullptr, nullptr},
 };

@@ -21,13 +21,13 @@ template <class Format>
 using Block = BlockTiles<Vnni16, Format>;
 
 const Kernel kKernels[] = {
-    kernel<Super<Q2K>>(ggml::Q2_K, 4),  kernel<Super<Q3K>>(ggml::Q3_K, 4),
-    kernel<Super<Q4K>>(ggml::Q4_K, 4),  kernel<Super<Q5K>>(ggml::Q5_K, 4),
-    kernel<Super<Q6K>>(ggml::Q6_K, 4),  kernel<Block<Q40>>(ggml::Q4_0, 4),
-    kernel<Block<Q41>>(ggml::Q4_1, 4),  kernel<Block<Q50>>(ggml::Q5_0, 4),
-    kernel<Block<Q51>>(ggml::Q5_1, 4),  kernel<Block<Q80>>(ggml::Q8_0, 4),
-    kernel<Super<IQ4XS>>(ggml::IQ4_XS, 4), kernel<Block<IQ4NL>>(ggml::IQ4_NL, 4),
-    kernel<Block<MXFP4>>(ggml::MXFP4, 4),
+    kernel<Super<Q2K>>(ggml::Q2_K, 1),  kernel<Super<Q3K>>(ggml::Q3_K, 1),
+    kernel<Super<Q4K>>(ggml::Q4_K, 1),  kernel<Super<Q5K>>(ggml::Q5_K, 1),
+    kernel<Super<Q6K>>(ggml::Q6_K, 2),  kernel<Block<Q40>>(ggml::Q4_0, 1),
+    kernel<Block<Q41>>(ggml::Q4_1, 1),  kernel<Block<Q50>>(ggml::Q5_0, 1),
+    kernel<Block<Q51>>(ggml::Q5_1, 1),  kernel<Block<Q80>>(ggml::Q8_0, 1),
+    kernel<Super<IQ4XS>>(ggml::IQ4_XS, 1), kernel<Block<IQ4NL>>(ggml::IQ4_NL, 1),
+    kernel<Block<MXFP4>>(ggml::MXFP4, 1),
     float_kernel<Vector16, F16>(), float_kernel<Vector16, BF16>(),
     {-1, 0, 0, 0, 0, 0, nullptr, nullptr},
 };

@@ -5,6 +5,7 @@
 // in the process, so it is linked with none.
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -227,11 +228,11 @@ int multiply(Stream& stream, Tensor* dst, const Member& self) {
     return STATUS_SUCCESS;
 }
 
-// Columns that meet one matrix: with experts, when all are asked alike.
+// Columns that meet one matrix: with experts, when all are asked alike, or as few as can be.
 int64_t n_columns(const Tensor* op) {
     const Tensor* x = op->src[1];
     if (op->op == OP_MUL_MAT) return x->ne[1] * (x->ne[2] / op->src[0]->ne[2]) * (x->ne[3] / op->src[0]->ne[3]);
-    return op->src[2]->ne[0] * op->src[2]->ne[1] / op->src[0]->ne[2];
+    return std::max<int64_t>(1, op->src[2]->ne[0] * op->src[2]->ne[1] / op->src[0]->ne[2]);
 }
 
 bool multiplies(const Tensor* op) {

@@ -68,6 +68,14 @@ inline void put_offsets(const Place& to, int sub, const uint64_t r[8]) {
     }
 }
 
+constexpr uint64_t kLowHalves = 0x0f0f0f0f0f0f0f0f;
+
+// Eight numbers of 6 bits less 32 each: signed bytes.
+inline uint64_t less_32(uint64_t x) {
+    constexpr uint64_t kTop = 0x8080808080808080;  // borrows stop there
+    return ((x | kTop) - 0x2020202020202020) ^ kTop;
+}
+
 // Six-bit scales and minima of Q4_K and Q5_K: 12 bytes from `at` on.
 inline void put_six_bits(const Place& to, const Rows& rows, int at) {
     uint64_t scales[8], minima[8];
@@ -162,14 +170,13 @@ struct Q3K {
         put_halves(rows, 108, to.d);
         uint64_t scales[2][8];
         for (int i = 0; i < 8; ++i) {
-            uint8_t s[16];
-            const uint8_t* packed = rows[i] + 96;
-            for (int j = 0; j < 16; ++j) {
-                const int low = j < 8 ? packed[j] & 15 : packed[j - 8] >> 4;
-                s[j] = static_cast<uint8_t>((low | ((packed[8 + j % 4] >> (2 * (j / 4))) & 3) << 4) - 32);
-            }
-            std::memcpy(&scales[0][i], s, 8);
-            std::memcpy(&scales[1][i], s + 8, 8);
+            uint64_t low;
+            uint32_t high;
+            std::memcpy(&low, rows[i] + 96, 8);
+            std::memcpy(&high, rows[i] + 104, 4);
+            const auto pairs = [&](int shift) { return static_cast<uint64_t>((high >> shift) & 0x03030303) << 4; };
+            scales[0][i] = less_32((low & kLowHalves) | pairs(0) | pairs(2) << 32);
+            scales[1][i] = less_32(((low >> 4) & kLowHalves) | pairs(4) | pairs(6) << 32);
         }
         __m256i high[8];
         turn(rows, 0, high);
@@ -191,14 +198,13 @@ struct Q2K {
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 80, to.d);
         put_halves(rows, 82, to.e);
-        constexpr uint64_t kLow = 0x0f0f0f0f0f0f0f0f;
         for (int half = 0; half < 2; ++half) {
             uint64_t scales[8], minima[8];
             for (int i = 0; i < 8; ++i) {
                 uint64_t both;
                 std::memcpy(&both, rows[i] + 8 * half, 8);
-                scales[i] = both & kLow;
-                minima[i] = (both >> 4) & kLow;
+                scales[i] = both & kLowHalves;
+                minima[i] = (both >> 4) & kLowHalves;
             }
             put_scales(to, 8 * half, scales);
             put_offsets<0>(to, 8 * half, minima);
@@ -220,14 +226,19 @@ struct IQ4XS {
         put_halves(rows, 0, to.d);
         uint64_t scales[8];
         for (int i = 0; i < 8; ++i) {
+            uint32_t low;
             uint16_t high;
             std::memcpy(&high, rows[i] + 2, 2);
-            uint8_t s[8];
-            for (int j = 0; j < 8; ++j) {
-                const int low = (rows[i][4 + j / 2] >> 4 * (j % 2)) & 15;
-                s[j] = static_cast<uint8_t>((low | ((high >> 2 * j) & 3) << 4) - 32);
-            }
-            std::memcpy(scales + i, s, 8);
+            std::memcpy(&low, rows[i] + 4, 4);
+            // spread to a byte each: 8 times 4 bits, and 8 times 2
+            uint64_t l = low, h = high;
+            l = (l | l << 16) & 0x0000ffff0000ffff;
+            l = (l | l << 8) & 0x00ff00ff00ff00ff;
+            l = (l | l << 4) & kLowHalves;
+            h = (h | h << 24) & 0x000000ff000000ff;
+            h = (h | h << 12) & 0x000f000f000f000f;
+            h = (h | h << 6) & 0x0303030303030303;
+            scales[i] = less_32(l | h << 4);
         }
         put_scales(to, 0, scales);
         put_offsets<7>(to, 0, scales);
