@@ -5,9 +5,7 @@
 // stay below 2^15. One madd with the rows' scales turns 16 bits into 32 and applies the scale.
 #include <immintrin.h>
 
-#include "floats.h"
 #include "panels.h"
-#include "vector8.h"
 
 namespace {
 
@@ -183,8 +181,8 @@ struct BlockTiles {
     }
 };
 
-// The numbers of rows from which each is faster than ggml were measured (docs/kernels.md). IQ4_XS is
-// left to ggml, which is faster at any of them.
+// The numbers of rows from which each is faster than ggml were measured (docs/kernels.md). IQ4_XS,
+// F16 and BF16 are left to ggml, which is faster with many.
 const Kernel kKernels[] = {
     kernel<SuperTiles<Q2K>>(ggml::Q2_K, 1),  kernel<SuperTiles<Q3K>>(ggml::Q3_K, 1),
     kernel<SuperTiles<Q4K>>(ggml::Q4_K, 1),  kernel<SuperTiles<Q5K>>(ggml::Q5_K, 1),
@@ -192,8 +190,7 @@ const Kernel kKernels[] = {
     kernel<BlockTiles<Q41>>(ggml::Q4_1, 1),  kernel<BlockTiles<Q50>>(ggml::Q5_0, 1),
     kernel<BlockTiles<Q51>>(ggml::Q5_1, 1),  kernel<BlockTiles<Q80>>(ggml::Q8_0, 24),
     kernel<BlockTiles<IQ4NL>>(ggml::IQ4_NL, 32), kernel<BlockTiles<MXFP4>>(ggml::MXFP4, 1),
-    float_kernel<Vector8, F16>(4), float_kernel<Vector8, BF16>(4),
-    {-1, 0, 0, 0, 0, 0, nullptr, nullptr},
+    {-1, 0, 0, 0, 0, nullptr, nullptr},
 };
 
 }  // namespace

@@ -29,7 +29,7 @@ const Kernel kKernels[] = {
     kernel<Super<IQ4XS>>(ggml::IQ4_XS, 1), kernel<Block<IQ4NL>>(ggml::IQ4_NL, 1),
     kernel<Block<MXFP4>>(ggml::MXFP4, 1),
     float_kernel<Vector16, F16>(), float_kernel<Vector16, BF16>(),
-    {-1, 0, 0, 0, 0, 0, nullptr, nullptr},
+    {-1, 0, 0, 0, 0, nullptr, nullptr},
 };
 
 }  // namespace

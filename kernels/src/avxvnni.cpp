@@ -2,7 +2,6 @@
 #include <cpuid.h>
 #include <immintrin.h>
 
-#include "floats.h"
 #include "vector8.h"
 #include "vnni_tiles.h"
 
@@ -30,8 +29,7 @@ const Kernel kKernels[] = {
     kernel<Block<Q51>>(ggml::Q5_1, 1),  kernel<Block<Q80>>(ggml::Q8_0, 1),
     kernel<Super<IQ4XS>>(ggml::IQ4_XS, 1), kernel<Block<IQ4NL>>(ggml::IQ4_NL, 1),
     kernel<Block<MXFP4>>(ggml::MXFP4, 1),
-    float_kernel<Vector8, F16>(4), float_kernel<Vector8, BF16>(4),
-    {-1, 0, 0, 0, 0, 0, nullptr, nullptr},
+    {-1, 0, 0, 0, 0, nullptr, nullptr},
 };
 
 }  // namespace

@@ -240,7 +240,7 @@ bool multiplies(const Tensor* op) {
     const Kernel* kernel = kernel_of(w->type);
     if (!kernel || w->ne[0] % kernel->block || w->nb[0] != host.type_size(w->type)) return false;
     if (x->type != F32 || x->nb[0] != sizeof(float) || op->type != F32) return false;
-    return n_columns(op) >= kernel->min_columns && n_columns(op) <= kernel->max_columns;
+    return n_columns(op) >= kernel->min_columns;
 }
 
 int prepare_attention(Stream& stream, Tensor* dst, int) {

@@ -8,7 +8,6 @@
 #include <immintrin.h>
 
 #include <algorithm>
-#include <climits>
 #include <cstring>
 
 #include "ggml_abi.h"
@@ -162,9 +161,9 @@ void multiply_floats(const cama::Weights& w, int64_t first_row, int n_rows, cons
 }
 
 template <class V, template <class> class Format>
-constexpr cama::Kernel float_kernel(int max_columns = INT_MAX) {
+constexpr cama::Kernel float_kernel() {
     using Panel = typename FloatTiles<V, Format<V>, kFloatsBytes>::Panel;
-    return {Format<V>::kType, 1, 1, max_columns, sizeof(Panel), kFloatsBytes, copy_floats,
+    return {Format<V>::kType, 1, 1, sizeof(Panel), kFloatsBytes, copy_floats,
             multiply_floats<V, Format<V>>};
 }
 

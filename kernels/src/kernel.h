@@ -38,7 +38,7 @@ void deliver(const Columns& columns, int64_t first_row, int n_rows, const float*
 struct Kernel {
     int type;  // ggml's number of the weight format
     int block;  // k is a multiple of it
-    int min_columns, max_columns;  // fewer or more are left to ggml, which is faster there
+    int min_columns;  // fewer are left to ggml, which is faster there
     size_t scratch_bytes;  // of a thread
     size_t column_bytes;  // 256 activations as it needs them, a multiple of 64
 

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <algorithm>
-#include <climits>
 
 #include "columns.h"
 #include "kernel.h"
@@ -93,7 +92,7 @@ void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& co
 
 template <class Tiles>
 constexpr Kernel kernel(int type, int min_columns) {
-    return {type, Tiles::kMultiple, min_columns, INT_MAX, sizeof(typename Tiles::Panel), kColumnBytes, Tiles::kQuantize,
+    return {type, Tiles::kMultiple, min_columns, sizeof(typename Tiles::Panel), kColumnBytes, Tiles::kQuantize,
             multiply<Tiles>};
 }
 

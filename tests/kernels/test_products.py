@@ -47,8 +47,8 @@ def names(case: Case) -> str:
 def test_kernels_are_as_exact_as_those_of_ggml(
     case: Case, processors: tuple[Processor, Processor]
 ) -> None:
-    if case.n_rows > 4 and (own_kernels().name, case.type) in LEFT_TO_GGML:
-        pytest.skip("ggml is faster with so many rows")
+    if (own_kernels().name, case.type) in LEFT_TO_GGML:
+        pytest.skip("ggml is faster")
     operands = Operands(case)
     expected = operands.expected(case)
     errors = []
