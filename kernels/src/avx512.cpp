@@ -1,6 +1,7 @@
 // Kernels for AVX-512 with VNNI: one instruction multiplies 64 bytes and sums them in 32 bits.
 #include "vector16.h"
 
+#include "few_columns.h"
 #include "floats.h"
 #include "vnni_tiles.h"
 
@@ -20,10 +21,17 @@ using Super = SuperTiles<Vnni16, Format>;
 template <class Format>
 using Block = BlockTiles<Vnni16, Format>;
 
+template <class Format>
+constexpr Kernel super_kernel(int type) {
+    Kernel with_few = kernel<Super<Format>>(type, 1);
+    with_few.multiply = multiply_few_or_more<Super<Format>, Format>;
+    return with_few;
+}
+
 const Kernel kKernels[] = {
-    kernel<Super<Q2K>>(ggml::Q2_K, 1),  kernel<Super<Q3K>>(ggml::Q3_K, 1),
-    kernel<Super<Q4K>>(ggml::Q4_K, 1),  kernel<Super<Q5K>>(ggml::Q5_K, 1),
-    kernel<Super<Q6K>>(ggml::Q6_K, 2),  kernel<Block<Q40>>(ggml::Q4_0, 1),
+    super_kernel<Q2K>(ggml::Q2_K),  super_kernel<Q3K>(ggml::Q3_K),
+    super_kernel<Q4K>(ggml::Q4_K),  super_kernel<Q5K>(ggml::Q5_K),
+    super_kernel<Q6K>(ggml::Q6_K),  kernel<Block<Q40>>(ggml::Q4_0, 1),
     kernel<Block<Q41>>(ggml::Q4_1, 1),  kernel<Block<Q50>>(ggml::Q5_0, 1),
     kernel<Block<Q51>>(ggml::Q5_1, 1),  kernel<Block<Q80>>(ggml::Q8_0, 1),
     kernel<Super<IQ4XS>>(ggml::IQ4_XS, 1), kernel<Block<IQ4NL>>(ggml::IQ4_NL, 1),
