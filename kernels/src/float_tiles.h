@@ -1,7 +1,6 @@
 // Products with weights of 16 bits by AMX's tiles, which multiply numbers of 8 significant bits (BF16).
 //
-// A number is the sum of two of these, but for what lies 2^-17 below it: its high part and its low
-// part. Products of two low parts are left out. Weights of F16 are such sums exactly.
+// A number of F16, with its 11 bits, is the sum of two of these: its high part and its low part.
 #pragma once
 
 #include "floats.h"
@@ -30,8 +29,9 @@ inline __m512 without_high_part(__m512 x) {
     return _mm512_sub_ps(x, _mm512_and_ps(x, _mm512_castsi512_ps(_mm512_set1_epi32(static_cast<int>(0xffff0000)))));
 }
 
+template <class Planes>
 void split_floats(const float* x, int64_t k, uint8_t* out, size_t stride) {
-    copy_floats(x, k, out, stride);
+    round_floats<typename Planes::Format>(x, k, out, stride);
     for (int64_t start = 0; start < k; start += 256, out += stride) {
         auto& column = *reinterpret_cast<FloatColumn*>(out);
         for (int i = 0; i < 256; i += 32) {
@@ -142,15 +142,17 @@ inline void add_products(const FloatPanel<Planes>& panel, int v, int n_steps, co
             tile_load<4>(part + 32 * step, kColumn);
             tile_load<5>(reinterpret_cast<const uint8_t*>(part + 32 * step) + kTile * kColumn, kColumn);
         };
+        weights(0);
         activations(x->high);
+        multiply();
         if constexpr (Planes::kPlanes == 2) {
+            activations(x->low);
+            multiply();
             weights(1);
             multiply();
+            activations(x->high);
+            multiply();
         }
-        weights(0);
-        multiply();
-        activations(x->low);
-        multiply();
     }
     tile_store<0>(out, kStride);
     tile_store<1>(out + kTile, kStride);
@@ -186,7 +188,7 @@ void multiply_float_tiles(const cama::Weights& w, int64_t first_row, int n_rows,
 
 template <class Planes, int FewestColumns>
 void use_float_tiles(cama::Kernel& kernel) {
-    kernel.quantize = split_floats;
+    kernel.quantize = split_floats<Planes>;
     kernel.column_bytes = sizeof(FloatColumn);
     kernel.multiply = multiply_float_tiles<Planes, FewestColumns>;
     kernel.scratch_bytes = std::max(kernel.scratch_bytes, sizeof(FloatPanel<Planes>));

@@ -1,4 +1,4 @@
-// Products with weights of 16 bits, in single precision.
+// Products with weights of 16 bits, in single precision, of activations rounded to as many.
 //
 // The lanes of a vector are consecutive weights of a row. Terms are summed by lane over a span of a
 // row, lanes then in pairs, spans in order, however many columns there are: what a row gives does
@@ -22,20 +22,30 @@ template <class V>
 struct F16 {
     static constexpr int kType = ggml::F16;
     static typename V::Type load(const uint8_t* p) { return V::load_f16(p); }
+    static __m256 rounded(__m256 x) { return _mm256_cvtph_ps(_mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)); }
 };
 
 template <class V>
 struct BF16 {
     static constexpr int kType = ggml::BF16;
     static typename V::Type load(const uint8_t* p) { return V::load_bf16(p); }
+    static __m256 rounded(__m256 x) {
+        const __m256i bits = _mm256_castps_si256(x), last = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+        const __m256i up = _mm256_add_epi32(bits, _mm256_add_epi32(last, _mm256_set1_epi32(0x7fff)));
+        const __m256i upper = _mm256_and_si256(up, _mm256_set1_epi32(static_cast<int>(0xffff0000)));
+        return _mm256_blendv_ps(_mm256_castsi256_ps(upper), x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q));  // NaN stays
+    }
 };
 
-// A column is taken as it is, with zeros behind its end.
-void copy_floats(const float* x, int64_t k, uint8_t* out, size_t stride) {
+// A column is rounded to the format of the weights, as by ggml, with zeros behind its end.
+template <class Format>
+void round_floats(const float* x, int64_t k, uint8_t* out, size_t stride) {
     for (int64_t start = 0; start < k; start += 256, out += stride) {
         const size_t n = static_cast<size_t>(std::min<int64_t>(256, k - start));
-        std::memcpy(out, x + start, n * sizeof(float));
-        std::memset(out + n * sizeof(float), 0, (256 - n) * sizeof(float));
+        auto* to = reinterpret_cast<float*>(out);
+        std::memcpy(to, x + start, n * sizeof(float));
+        std::memset(to + n, 0, (256 - n) * sizeof(float));
+        for (int i = 0; i < 256; i += 8) _mm256_store_ps(to + i, Format::rounded(_mm256_load_ps(to + i)));
     }
 }
 
@@ -163,7 +173,7 @@ void multiply_floats(const cama::Weights& w, int64_t first_row, int n_rows, cons
 template <class V, template <class> class Format>
 constexpr cama::Kernel float_kernel() {
     using Panel = typename FloatTiles<V, Format<V>, kFloatsBytes>::Panel;
-    return {Format<V>::kType, 1, 1, sizeof(Panel), kFloatsBytes, copy_floats,
+    return {Format<V>::kType, 1, 1, sizeof(Panel), kFloatsBytes, round_floats<Format<V>>,
             multiply_floats<V, Format<V>>};
 }
 

@@ -54,9 +54,8 @@ TOLERANCE = 2e-3
 """Of a log-probability."""
 
 QUANTIZED = 0.1
-"""The same for quantized models: they meet quantized activations, and where another kernel rounds
-a sum differently in its last bits, an activation may move by a whole step of 127. Some matrices of
-Q8_0 are F16, which many rows meet in tiles, and few rows in vectors."""
+"""The same for K-quants 256 wide: they meet quantized activations, and where another kernel rounds
+a sum differently in its last bit, one of 256 activations may move by a whole step of 127."""
 
 
 class Copyist:
@@ -79,7 +78,7 @@ class Desk:
 
     def __init__(self, engine: Engine, path: Path, folder: Path) -> None:
         self.engine = engine
-        self._tolerance = QUANTIZED if "_K_" in path.stem or "Q8_0" in path.stem else TOLERANCE
+        self._tolerance = QUANTIZED if "_K_" in path.stem else TOLERANCE
         self._folder = PrefixFolder(path=folder / "prefix", max_bytes=1 << 30, min_seconds=0)
         self._identity = identity(path, engine.info, LOAD)
 
