@@ -95,13 +95,9 @@ Choice choose() {
     __builtin_cpu_init();
     const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                           __builtin_cpu_supports("f16c");
-#ifdef CAMA_EMULATE
-    const bool has_avx512 = has_avx2;
-#else
     const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
                             __builtin_cpu_supports("avx512vnni");
-#endif
     if (allows("amx") && has_avx512 && cama::may_use_tiles()) return {"amx", "", cama::kernels_amx(), &cama::attention_avx512()};
     if (allows("avx512") && has_avx512) return {"avx512", "", cama::kernels_avx512(), &cama::attention_avx512()};
     if (allows("avxvnni") && has_avx2 && cama::has_avx_vnni())

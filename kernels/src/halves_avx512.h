@@ -1,7 +1,7 @@
 // Cells of halves, 32 of them or 32 of their elements in a vector: keys and values to floats.
 #pragma once
 
-#include "avx512.h"
+#include <immintrin.h>
 
 #include "cell_formats.h"
 

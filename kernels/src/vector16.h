@@ -1,7 +1,7 @@
 // Vectors of sixteen floats.
 #pragma once
 
-#include "avx512.h"
+#include <immintrin.h>
 
 #include <cstdint>
 

@@ -7,12 +7,9 @@ std::vector<cases::Set> cases::sets() {
     if (has_avx2 && cama::has_avx_vnni())
         found.push_back({"avxvnni", cama::kernels_avxvnni(), &cama::attention_avx2()});
 #ifdef CAMA_AVX512_CASES
-    bool has_avx512 = has_avx2;
-#ifndef CAMA_EMULATE
-    has_avx512 = has_avx512 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                 __builtin_cpu_supports("avx512vnni");
-#endif
+    const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+                            __builtin_cpu_supports("avx512vnni");
     if (has_avx512) found.push_back({"avx512", cama::kernels_avx512(), &cama::attention_avx512()});
     if (has_avx512 && cama::may_use_tiles()) found.push_back({"amx", cama::kernels_amx(), &cama::attention_avx512()});
 #endif
