@@ -43,6 +43,30 @@ struct BlockRows {
     __m512i words(int at) const { return _mm512_i32gather_epi32(distance, first + at, 1); }
 };
 
+// From the first of up to 16 rows to each; rows behind the last one repeat it.
+class RowDistances {
+public:
+    RowDistances(const Weights& w, int n_rows) {
+        for (int r = 0; r < kRows; ++r) bytes_[r] = static_cast<int32_t>(std::min(r, n_rows - 1) * w.row_bytes);
+    }
+    int32_t operator[](int r) const { return bytes_[r]; }
+    __m512i all() const { return load(bytes_); }
+
+private:
+    alignas(64) int32_t bytes_[kRows];
+};
+
+// To the second level of the caches.
+inline void fetch(const uint8_t* p, int n_bytes) {
+    for (int i = 0; i < n_bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T1);
+}
+
+// A vector of 16 rows for each of n columns.
+inline void put(const Columns& columns, int64_t first_row, int n_rows, const __m512* results, int n) {
+    const auto mask = static_cast<__mmask16>((1u << n_rows) - 1);
+    for (int c = 0; c < n; ++c) _mm512_mask_storeu_ps(columns.of[c].y + first_row, mask, results[c]);
+}
+
 inline __m512 low_halves(__m512i x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
 inline __m512 high_halves(__m512i x) { return low_halves(_mm512_srli_epi32(x, 16)); }
 
@@ -243,19 +267,17 @@ private:
     void run(const uint8_t* rows, int64_t first_row, int n_rows) const {
         __m512 results[C];
         for (int c = 0; c < C; ++c) results[c] = _mm512_setzero_ps();
-        alignas(64) int32_t index[kRows];  // rows behind the last one repeat it
-        for (int r = 0; r < kRows; ++r) index[r] = static_cast<int32_t>(std::min(r, n_rows - 1) * w_.row_bytes);
+        const RowDistances distances(w_, n_rows);
         const uint8_t* x = columns_.x;
         const uint8_t* ahead = rows + kRows * w_.row_bytes;  // the next rows, from their first byte to their last
         for (int64_t b = 0; b < w_.k / kBlock; ++b, rows += Format::kBytes, x += columns_.stride)
-            add(rows, index, reinterpret_cast<const SuperColumn*>(x), results, ahead);
-        const auto mask = static_cast<__mmask16>((1u << n_rows) - 1);
-        for (int c = 0; c < C; ++c) _mm512_mask_storeu_ps(columns_.of[c].y + first_row, mask, results[c]);
+            add(rows, distances, reinterpret_cast<const SuperColumn*>(x), results, ahead);
+        put(columns_, first_row, n_rows, results, C);
     }
 
     // What a block of each row gives.
-    inline void add(const uint8_t* rows, const int32_t index[kRows], const SuperColumn* x, __m512 results[C], const uint8_t*& ahead) const {
-        const Parts parts(BlockRows{rows, load(index)});
+    inline void add(const uint8_t* rows, const RowDistances& distances, const SuperColumn* x, __m512 results[C], const uint8_t*& ahead) const {
+        const Parts parts(BlockRows{rows, distances.all()});
         __m512i y[C][4], sums[C][kRows];
         __m256i all[C];
         for (int c = 0; c < C; ++c) {
@@ -264,9 +286,8 @@ private:
         }
 #pragma GCC unroll 2
         for (int r = 0; r < kRows; ++r) {
-            const uint8_t* block = rows + index[r];
-            for (int i = 0; i < Format::kBytes; i += 64)
-                _mm_prefetch(reinterpret_cast<const char*>(ahead + i), _MM_HINT_T1);
+            const uint8_t* block = rows + distances[r];
+            fetch(ahead, Format::kBytes);
             ahead += Format::kBytes;
             __m512i q[4], scale[4];
             Parts::quants(block, q);
@@ -311,15 +332,16 @@ private:
     __m512i subs_[4];  // which scale each 16 bits of a vector need
 };
 
-// Few columns by FewColumns, more by panels.
-template <class Tiles, class Format, int C = kFewColumns>
-void multiply_few_or_more(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
+// Few columns by Few, more by panels.
+template <class Tiles, template <class, int> class Few, class Format, int C = kFewColumns>
+void multiply_few_or_more(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
+                          void* scratch) {
     if (columns.n > C)
         multiply<Tiles>(w, first_row, n_rows, columns, out, scratch);
     else if (columns.n == C)
-        FewColumns<Format, C>::multiply(w, first_row, n_rows, columns);
+        Few<Format, C>::multiply(w, first_row, n_rows, columns);
     else if constexpr (C > 1)
-        multiply_few_or_more<Tiles, Format, C - 1>(w, first_row, n_rows, columns, out, scratch);
+        multiply_few_or_more<Tiles, Few, Format, C - 1>(w, first_row, n_rows, columns, out, scratch);
 }
 
 }  // namespace

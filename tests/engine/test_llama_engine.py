@@ -67,7 +67,7 @@ def some_tokens(n: int, seed: int = 1) -> list[int]:
     return [int(t) for t in np.random.default_rng(seed).integers(10, 250, n)]
 
 
-# Quantized ones part from the reference where kernels round differently: tests/models/test_stories.py
+# Quantized ones part from the reference where kernels round otherwise: models/test_stories.py
 @pytest.mark.parametrize("kind", ["F32", "F16"])
 def test_engine_writes_the_reference_stories(
     open_engine: Open, shared_data: Path, kind: str
