@@ -57,14 +57,12 @@ class FaultProxy:
     pause: float = 0.0
     released: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    _server: ThreadingHTTPServer = field(init=False)
+    _server: "_Server" = field(init=False)
     _thread: threading.Thread = field(init=False)
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"proxy": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._server.request_queue_size = 128
+        self._server = _Server(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
         return self
@@ -87,6 +85,15 @@ class FaultProxy:
                 counts[found[1]] += asked.n_bytes
         return counts
 
+    def settle(self) -> None:
+        """Return when all that clients had asked for before they went is in ``asked``."""
+        connection = HTTPConnection(self.host, timeout=30)
+        connection.request("HEAD", "/v2/")  # comes behind whatever was not accepted yet
+        connection.getresponse()
+        connection.close()
+        while self._server.n_open:
+            time.sleep(0.005)
+
     def take(self, method: str, path: str) -> Fault | None:
         with self.lock:
             for fault in self.faults:
@@ -94,6 +101,26 @@ class FaultProxy:
                     fault.times -= 1
                     return fault
         return None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._lock = threading.Lock()
+        self.n_open = 0
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._lock:
+            self.n_open += 1
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        with self._lock:
+            self.n_open -= 1
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -65,6 +65,7 @@ def kill_at_random(
         time.sleep(chance.uniform(0, 0.3))
         process.kill()
         process.communicate()
+        proxy.settle()
         has = _bytes_there(target, weights)
         check_sound(target)
         assert has >= had
