@@ -18,7 +18,7 @@ from tests.e2e.conftest import IMPORT, LOADED, PORT, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
 
-LONG = {"num_predict": 1500, "temperature": 0.8, "seed": 1}
+LONG = {"num_predict": 100_000, "temperature": 0.8, "seed": 1}
 
 
 @pytest.fixture

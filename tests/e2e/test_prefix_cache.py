@@ -79,6 +79,6 @@ def _slow_model(path: Path) -> Path:
     """A model with which 1,800 tokens take any single core more than a second."""
     from benchmarks.make_model import TINY, make_model
 
-    shape = replace(TINY, n_layer=12, n_embd=512, n_head=8, n_head_kv=2, n_ff=2048)
-    make_model(path, shape, "F16")
+    shape = replace(TINY, n_layer=16, n_embd=512, n_head=8, n_head_kv=2, n_ff=2048)
+    make_model(path, shape, "F32")
     return path

@@ -4,6 +4,7 @@ import mmap
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -140,4 +141,17 @@ def _map_descriptor(descriptor: int, path: Path) -> Data:
         )
     if status.st_size == 0:  # nothing to map
         return b""
-    return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    mapped = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+    _ask_for_large_pages(mapped)
+    return mapped
+
+
+def _ask_for_large_pages(mapped: mmap.mmap) -> None:
+    """Weights are read whole for every token, and addresses are found faster in large pages.
+
+    Not every file system has them.
+    """
+    advice = getattr(mmap, "MADV_HUGEPAGE", None)
+    if advice is not None:
+        with suppress(OSError):
+            mapped.madvise(advice)
