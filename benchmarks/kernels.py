@@ -1,11 +1,12 @@
 """Products and attention by Cama's kernels against ggml, weights as in a file and repacked.
 
-    python -m benchmarks.kernels [--types Q4_K,Q6_K] [--rows 1,2,4,8,16,32,128,512]
+    python -m benchmarks.kernels [--types Q4_K,Q6_K] [--rows 1,2,4,8,16,32,128,512] [--matrices 4]
     python -m benchmarks.kernels --attention [--cache F16,Q8_0]
 
-All take turns in one process, over more weights than the caches hold. `ratio` is the better of
-ggml's times divided by that of the kernels: above 1 they are faster. Where they leave an operation
-to ggml it says so.
+All take turns in one process, over as many matrices as make more than the caches hold: single rows
+are limited by memory, and ``of_memory`` is the share of what threads that only read get of it.
+`ratio` is the better of ggml's times divided by that of the kernels: above 1 they are faster. Where
+they leave an operation to ggml it says so.
 """
 
 import argparse
@@ -13,7 +14,10 @@ import json
 import statistics
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
+
+import numpy as np
 
 from benchmarks.attention import Attention, AttentionOperands, AttentionRun
 from benchmarks.engine import options, start_as_runner
@@ -21,31 +25,38 @@ from benchmarks.layouts import repacking_layouts
 from benchmarks.products import FORMATS, Case, Operands, Processor, Run
 from cama.ggml.library import ggml, own_kernels
 
-N_IN, N_OUT, N_MATRICES = 2048, 8192, 4
+N_IN, N_OUT = 2048, 8192
 
 
 def measure(
-    types: list[str], rows: list[int], rounds: int, n_threads: int
+    types: list[str], rows: list[int], n_matrices: int, rounds: int, n_threads: int
 ) -> Iterator[dict[str, Any]]:
     own = Processor(n_threads, has_kernels=True)
     plain = Processor(n_threads, has_kernels=False)
     for kind in types:
         for n_rows in rows:
-            case = Case(kind, N_IN, N_OUT, n_rows, n_matrices=N_MATRICES)
-            yield _compare(case, own, plain, rounds)
+            case = Case(kind, N_IN, N_OUT, n_rows, n_matrices=n_matrices)
+            yield _compare(case, own, plain, rounds, n_threads)
 
 
-def _compare(case: Case, own: Processor, plain: Processor, rounds: int) -> dict[str, Any]:
+def _compare(
+    case: Case, own: Processor, plain: Processor, rounds: int, n_threads: int
+) -> dict[str, Any]:
     operands = Operands(case)
-    runs = {"kernels": Run(case, operands, own), "mapped": Run(case, operands, plain)}
+    n_bytes = operands.data.nbytes * case.n_matrices
+    runs: dict[str, _Timed] = {}
+    ours = runs["kernels"] = Run(case, operands, own)
+    runs["mapped"] = Run(case, operands, plain)
+    runs["memory"] = _Reading(n_bytes, n_threads)
     for layout in repacking_layouts():
-        run = Run(case, operands, plain, layout)
-        if run.is_supported:
-            runs["repacked"] = run
+        repacked = Run(case, operands, plain, layout)
+        if repacked.is_supported:
+            runs["repacked"] = repacked
     seconds = _in_turns(runs, rounds)
-    takes = ggml().ggml_backend_supports_op(own.addresses[0], runs["kernels"].outputs[0].address)
+    takes = ggml().ggml_backend_supports_op(own.addresses[0], ours.outputs[0].address)
     for run in runs.values():
         run.close()
+    memory = seconds.pop("memory")
     best = min(found for name, found in seconds.items() if name != "kernels")
     return {
         "type": case.type,
@@ -54,6 +65,8 @@ def _compare(case: Case, own: Processor, plain: Processor, rounds: int) -> dict[
         "gflops": round(2 * case.n_products / seconds["kernels"] / 1e9),
         **{f"{name}_ms": round(1e3 * found, 2) for name, found in seconds.items()},
         "ratio": round(best / seconds["kernels"], 3),
+        "gb_per_s": round(n_bytes / seconds["kernels"] / 1e9, 1),
+        "of_memory": round(memory / seconds["kernels"], 2),
     }
 
 
@@ -107,6 +120,22 @@ def _compare_attention(
 class _Timed(Protocol):
     def compute(self) -> None: ...
 
+    def close(self) -> None: ...
+
+
+class _Reading:
+    """As many bytes as some weights have, read by threads that do nothing else."""
+
+    def __init__(self, n_bytes: int, n_threads: int) -> None:
+        self._parts = np.array_split(np.ones(n_bytes // 8, np.uint64), n_threads)
+        self._threads = ThreadPoolExecutor(n_threads)
+
+    def compute(self) -> None:
+        list(self._threads.map(np.bitwise_or.reduce, self._parts))
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
 
 def _in_turns(runs: Mapping[str, _Timed], rounds: int) -> dict[str, float]:
     """Median seconds of each."""
@@ -124,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--types", default=",".join(FORMATS))
     parser.add_argument("--rows", default="1,2,4,8,16,32,128,512")
+    parser.add_argument("--matrices", type=int, default=4)
     parser.add_argument("--attention", action="store_true")
     parser.add_argument("--cache", default="F16")
     parser.add_argument("--heads", default="64,128")
@@ -139,7 +169,7 @@ def main() -> None:
         found = measure_attention(arguments.cache.split(","), heads, rounds, n_threads)
     else:
         rows = [int(n) for n in arguments.rows.split(",")]
-        found = measure(arguments.types.split(","), rows, rounds, n_threads)
+        found = measure(arguments.types.split(","), rows, arguments.matrices, rounds, n_threads)
     for row in found:
         print(json.dumps(row), flush=True)
 
