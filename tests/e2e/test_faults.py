@@ -18,7 +18,7 @@ from tests.e2e.conftest import IMPORT, LOADED, PORT, World
 
 pytestmark = [pytest.mark.e2e, pytest.mark.native]
 
-LONG = {"num_predict": 100_000, "temperature": 0.8, "seed": 1}
+LONG = {"num_predict": 100_000, "temperature": 0}  # goes round in circles
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_killed_runner_ends_the_stream_with_an_error_and_the_server_lives(
         (runner,) = _runners(server)
         runner.send_signal(signal.SIGKILL)
         last = list(lines)[-1]
-    assert "unexpectedly stopped" in last["error"]
+    assert "unexpectedly stopped" in last.get("error", ""), last
     assert http.get("/api/version").status_code == 200
     short = body | {"stream": False, "options": {"num_predict": 3}}
     assert http.post("/api/generate", json=short).json()["eval_count"] == 3

@@ -27,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 server = HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler)
-print("pid", os.getpid(), flush=True)
+os.write(1, f"pid {os.getpid()}\\n".encode())  # whole, whoever else writes
 server.serve_forever()
 """
 
