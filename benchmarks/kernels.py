@@ -4,7 +4,7 @@
     python -m benchmarks.kernels --attention [--cache F16,Q8_0]
 
 All take turns in one process, over as many matrices as make more than the caches hold: single rows
-are limited by memory, and ``of_memory`` is the share of what threads that only read get of it.
+are limited by memory, and ``of_memory`` is the share of what threads get that only read the same weights.
 `ratio` is the better of ggml's times divided by that of the kernels: above 1 they are faster. Where
 they leave an operation to ggml it says so.
 """
@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.attention import Attention, AttentionOperands, AttentionRun
 from benchmarks.engine import options, start_as_runner
@@ -47,7 +48,7 @@ def _compare(
     runs: dict[str, _Timed] = {}
     ours = runs["kernels"] = Run(case, operands, own)
     runs["mapped"] = Run(case, operands, plain)
-    runs["memory"] = _Reading(n_bytes, n_threads)
+    runs["memory"] = _Reading(ours.weights(), n_threads)
     for layout in repacking_layouts():
         repacked = Run(case, operands, plain, layout)
         if repacked.is_supported:
@@ -124,10 +125,10 @@ class _Timed(Protocol):
 
 
 class _Reading:
-    """As many bytes as some weights have, read by threads that do nothing else."""
+    """Weights read by threads that do nothing else."""
 
-    def __init__(self, n_bytes: int, n_threads: int) -> None:
-        self._parts = np.array_split(np.ones(n_bytes // 8, np.uint64), n_threads)
+    def __init__(self, weights: NDArray[np.uint64], n_threads: int) -> None:
+        self._parts = np.array_split(weights, n_threads)
         self._threads = ThreadPoolExecutor(n_threads)
 
     def compute(self) -> None:

@@ -25,7 +25,7 @@ struct alignas(64) SuperPanel {
 
 template <int Planes>
 struct alignas(64) BlockPanel {
-    uint8_t q[Planes][kVectors][kGroups][4 * kLanes];
+    uint8_t q[Planes * kVectors][kGroups][4 * kLanes];
     float scale[8][kPanelRows], offset[8][kPanelRows];
 };
 
@@ -39,8 +39,8 @@ struct SuperTiles {
     static constexpr int kLanes = ::kLanes, kColumns = 2, kMultiple = kBlock;
     static constexpr auto kQuantize = quantize_super;
 
-    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int) {
-        fill_super<Format, kLanes>(panel, w, first_row, n_rows, block);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int) {
+        fill_super<Format, kLanes>(panel, from, block);
     }
 
     template <int C>
@@ -113,12 +113,12 @@ struct BlockTiles {
     static constexpr int kLanes = ::kLanes, kColumns = 2, kMultiple = 32;
     static constexpr auto kQuantize = quantize_blocks;
 
-    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int n_blocks) {
-        fill_blocks<Format, kLanes>(panel, panel.q[0], w, first_row, n_rows, block, n_blocks);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
+        fill_blocks<BlockFiller<Format, kLanes>>(panel, from, block, n_blocks);
         if constexpr (kPlanes == 2) {
             // 8 bits are too many for sums of 16: the halves of a byte are summed apart
-            uint8_t *low = panel.q[0][0][0], *high = panel.q[1][0][0];
-            for (size_t i = 0; i < sizeof(panel.q[0]); ++i) {
+            uint8_t *low = panel.q[0][0], *high = panel.q[kVectors][0];
+            for (size_t i = 0; i < sizeof(panel.q) / 2; ++i) {
                 high[i] = low[i] >> 4;
                 low[i] &= 15;
             }
@@ -144,8 +144,8 @@ struct BlockTiles {
                     __m256i sum[2][C];
 #pragma GCC unroll 8
                     for (int g = 0; g < kPerSum; ++g) {
-                        const __m256i w0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane][v][first + g]));
-                        const __m256i w1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane][v + 1][first + g]));
+                        const __m256i w0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane * kVectors + v][first + g]));
+                        const __m256i w1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(panel.q[plane * kVectors + v + 1][first + g]));
 #pragma GCC unroll 4
                         for (int c = 0; c < C; ++c) {
                             int32_t four;

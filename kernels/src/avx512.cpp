@@ -1,20 +1,9 @@
 // Kernels for AVX-512 with VNNI: one instruction multiplies 64 bytes and sums them in 32 bits.
-#include "vector16.h"
-
 #include "few_blocks.h"
 #include "floats.h"
-#include "vnni_tiles.h"
+#include "vnni16.h"
 
 namespace {
-
-struct Vnni16 : Vector16 {
-    using Integers = __m512i;
-    static Integers load_integers(const void* p) { return _mm512_loadu_si512(p); }
-    static Integers all_integers(int32_t x) { return _mm512_set1_epi32(x); }
-    static Integers add_bytes(Integers sum, Integers a, Integers b) { return _mm512_dpbusd_epi32(sum, a, b); }
-    static Integers add_words(Integers sum, Integers a, Integers b) { return _mm512_dpwssd_epi32(sum, a, b); }
-    static Type to_floats(Integers x) { return _mm512_cvtepi32_ps(x); }
-};
 
 template <class Format>
 using Super = SuperTiles<Vnni16, Format>;

@@ -13,6 +13,7 @@ struct Vnni8 : Vector8 {
     static Integers all_integers(int32_t x) { return _mm256_set1_epi32(x); }
     static Integers add_bytes(Integers sum, Integers a, Integers b) { return _mm256_dpbusd_avx_epi32(sum, a, b); }
     static Integers add_words(Integers sum, Integers a, Integers b) { return _mm256_dpwssd_avx_epi32(sum, a, b); }
+    static Integers high_words(Integers x) { return _mm256_srai_epi32(x, 16); }
     static Type to_floats(Integers x) { return _mm256_cvtepi32_ps(x); }
 };
 

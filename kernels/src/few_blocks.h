@@ -2,20 +2,27 @@
 #pragma once
 
 #include "few_columns.h"
+#include "sixteen_blocks.h"
 
 namespace {
 
-// Of a format: pair() has the weights of two blocks as unsigned bytes, scales() those of 16 rows.
+inline __m512i add_halves(__m512i a, __m512i b) {
+    return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+}
+
+// Sums within each 128 bits of 4 vectors: a number for each of them.
+inline __m512i add_quarters(const __m512i v[4]) {
+    const __m512i a = add_halves(v[0], v[1]), b = add_halves(v[2], v[3]);
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
+// Of a format: the weights of two blocks of a row as unsigned bytes.
 template <class Format>
 struct Pair;
 
-struct HalfScales {
-    static __m512 scales(const BlockRows& rows) { return low_halves(rows.words(0)); }
-};
-
 template <>
-struct Pair<Q80> : HalfScales {
-    static __m512i pair(const uint8_t* first, const uint8_t* second) {
+struct Pair<Q80> {
+    static __m512i of(const uint8_t* first, const uint8_t* second) {
         const auto half = [](const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 2)); };
         const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(half(first)), half(second), 1);
         return _mm512_xor_si512(both, _mm512_set1_epi8(-128));
@@ -24,39 +31,27 @@ struct Pair<Q80> : HalfScales {
 
 // 16 bytes of each of two blocks: the low halves, then the high ones.
 inline __m512i halves(const uint8_t* first, const uint8_t* second) {
-    const auto half = [](const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); };
-    const __m512i both = _mm512_castsi256_si512(_mm256_set_m128i(half(second), half(first)));
+    const __m512i both = _mm512_castsi256_si512(_mm256_set_m128i(sixteen(second), sixteen(first)));
     const __m512i twice = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 1, 0, 1, 2, 3, 2, 3), both);
     return and_all(_mm512_srlv_epi64(twice, _mm512_setr_epi64(0, 0, 4, 4, 0, 0, 4, 4)), 15);
 }
 
-inline __m512i look_up(const uint8_t* table, __m512i halves) {
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(table))), halves);
-}
-
 template <>
-struct Pair<Q40> : HalfScales {
-    static __m512i pair(const uint8_t* first, const uint8_t* second) { return halves(first + 2, second + 2); }
+struct Pair<Q40> {
+    static __m512i of(const uint8_t* first, const uint8_t* second) { return halves(first + 2, second + 2); }
 };
 
 template <>
-struct Pair<IQ4NL> : HalfScales {
-    static __m512i pair(const uint8_t* first, const uint8_t* second) {
-        return look_up(kWidening, halves(first + 2, second + 2));
+struct Pair<IQ4NL> {
+    static __m512i of(const uint8_t* first, const uint8_t* second) {
+        return _mm512_shuffle_epi8(table_of(kWidening), halves(first + 2, second + 2));
     }
 };
 
 template <>
 struct Pair<MXFP4> {
-    static __m512i pair(const uint8_t* first, const uint8_t* second) {
-        return look_up(kTinyFloats, halves(first + 1, second + 1));
-    }
-    static __m512 scales(const BlockRows& rows) {  // half_power() of each
-        const __m512i exponent = _mm512_and_si512(rows.words(0), _mm512_set1_epi32(255));
-        const __m512i small = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), exponent);
-        const __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(exponent, _mm512_set1_epi32(1)), 23);
-        const __mmask16 is_small = _mm512_cmplt_epi32_mask(exponent, _mm512_set1_epi32(2));
-        return _mm512_castsi512_ps(_mm512_mask_mov_epi32(normal, is_small, small));
+    static __m512i of(const uint8_t* first, const uint8_t* second) {
+        return _mm512_shuffle_epi8(table_of(kTinyFloats), halves(first + 1, second + 1));
     }
 };
 
@@ -64,40 +59,40 @@ template <class Format, int C>
 class FewBlocks {
 public:
     static void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns) {
-        for (int row = 0; row < n_rows; row += kRows)
-            run(w, w.data + (first_row + row) * w.row_bytes, columns, first_row + row, std::min(kRows, n_rows - row));
+        const PanelRows rows(w, first_row, n_rows);
+        for (int row = 0; row < n_rows; row += kRows) run(w, rows, row, columns, first_row + row);
     }
 
 private:
-    static void run(const Weights& w, const uint8_t* rows, const Columns& columns, int64_t first_row, int n_rows) {
+    static void run(const Weights& w, const PanelRows& from, int row, const Columns& columns, int64_t first_row) {
         __m512 results[C];
         for (int c = 0; c < C; ++c) results[c] = _mm512_setzero_ps();
-        const RowDistances distances(w, n_rows);
-        const uint8_t* ahead = rows + kRows * w.row_bytes;  // the next rows, from their first byte to their last
+        const uint8_t* ahead = from.at(row, kRows * w.row_bytes);  // the next rows, from their first byte to their last
         for (int64_t block = 0; block < w.k / 32; block += 2) {
             const auto* x = reinterpret_cast<const BlockColumn*>(columns.x + block / 8 * columns.stride);
             const bool is_pair = block + 1 < w.k / 32;
-            add(rows + block * Format::kBytes, distances, is_pair, x, static_cast<int>(block % 8), results, ahead);
+            const RowsOfPanel<2 * Format::kBytes> held(from, row, block * Format::kBytes, (1 + is_pair) * Format::kBytes);
+            add(held.rows(), is_pair, x, static_cast<int>(block % 8), results, ahead);
             ahead += kRows * 2 * Format::kBytes;
         }
-        put(columns, first_row, n_rows, results, C);
+        put(columns, first_row, std::min(kRows, from.n - row), results, C);
     }
 
     // What two blocks of each row give, j and j + 1 of their 256 weights, or one of them.
-    static inline void add(const uint8_t* rows, const RowDistances& distances, bool is_pair, const BlockColumn* x, int j,
-                           __m512 results[C], const uint8_t* ahead) {
+    static inline void add(const BlockRows rows, bool is_pair, const BlockColumn* x, int j, __m512 results[C],
+                           const uint8_t* ahead) {
         const int second = is_pair ? Format::kBytes : 0;
         __m512i y[C], sums[C][kRows];
         for (int c = 0; c < C; ++c) y[c] = load(x[c].q + 32 * j);
 #pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r) {
-            const uint8_t* block = rows + distances[r];
+            const uint8_t* block = rows[r];
             fetch(ahead + 2 * Format::kBytes * r, 2 * Format::kBytes);
-            const __m512i q = Pair<Format>::pair(block, block + second);
+            const __m512i q = Pair<Format>::of(block, block + second);
             for (int c = 0; c < C; ++c) sums[c][r] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, y[c]);
         }
-        const __m512 scale = Pair<Format>::scales({rows, distances.all()});
-        const __m512 scale2 = Pair<Format>::scales({rows + second, distances.all()});
+        const __m512 scale = SixteenBlocks<Format>::scales(rows, 0);
+        const __m512 scale2 = SixteenBlocks<Format>::scales(rows, second);
         for (int c = 0; c < C; ++c) {
             const __m512i a = add_lanes(add_quarters(sums[c]), add_quarters(sums[c] + 4));
             const __m512i b = add_lanes(add_quarters(sums[c] + 8), add_quarters(sums[c] + 12));

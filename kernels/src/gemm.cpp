@@ -12,9 +12,6 @@ namespace cama {
 namespace {
 
 constexpr size_t kAlignment = 64;
-// As many columns or fewer are limited by the memory that has the weights, which is slow where threads
-// read by turns from places near each other.
-constexpr int kFewColumns = 8;
 constexpr size_t kLargeResult = 4 << 20;  // bytes: more than a core's caches keep until it is read
 
 size_t aligned(size_t n) { return (n + kAlignment - 1) / kAlignment * kAlignment; }
@@ -68,11 +65,12 @@ struct Items {
     int64_t first, end;
 };
 
-// What a thread computes next: a share of what is left, or a single item where there are no shares.
-Items take(std::atomic<int64_t>& next, int64_t n_items, int n_shares) {
+// What a thread computes next: a share of what is left. Memory is slow where threads read by turns from
+// places near each other, and what is fetched ahead would be for another one.
+Items take(std::atomic<int64_t>& next, int64_t n_items, int n_threads) {
     int64_t first = next.load(), n;
     do {
-        n = n_shares ? std::max<int64_t>(1, (n_items - first) / n_shares) : 1;
+        n = std::max<int64_t>(1, (n_items - first) / (2 * n_threads));
         if (first >= n_items) return {n_items, n_items};
     } while (!next.compare_exchange_weak(first, first + n));
     return {first, first + n};
@@ -121,9 +119,8 @@ void compute(const Product& p, const Member& self, ProductMemory& memory) {
         self.wait();
     }
     uint8_t* own = x + x_bytes(p) + own_bytes(p) * static_cast<size_t>(self.index);
-    const int n_shares = n_columns <= kFewColumns ? 2 * self.n : 0;
-    for (Items items = take(memory.next, n_items, n_shares); items.first < items.end;
-         items = take(memory.next, n_items, n_shares))
+    for (Items items = take(memory.next, n_items, self.n); items.first < items.end;
+         items = take(memory.next, n_items, self.n))
         for (int64_t i = items.first; i < items.end; ++i)
             multiply(p, p.groups[i / n_panels], i % n_panels * kPanelRows, x, stride, own);
     _mm_sfence();

@@ -19,34 +19,61 @@ using cama::Weights;
 
 constexpr int kGroups = kBlock / 4;
 
+// Up to 64 rows of weights.
+struct PanelRows {
+    const uint8_t* first;
+    int64_t distance;  // from one row to the next
+    int n;
+
+    PanelRows(const Weights& w, int64_t first_row, int n_rows)
+        : first(w.data + first_row * w.row_bytes), distance(w.row_bytes), n(n_rows) {}
+
+    // A byte of a row. Rows behind the last one repeat it: nobody reads what they give.
+    const uint8_t* at(int row, int64_t offset) const { return first + std::min(row, n - 1) * distance + offset; }
+
+    // A byte of a panel behind this one, counted from its first one.
+    const uint8_t* behind(int64_t offset) const { return first + kPanelRows * distance + offset; }
+};
+
 // The bytes of 256 weights of 8 rows; those of the next steps are on their way.
 template <int Bytes>
-inline void find(const Weights& w, int64_t first_row, int row, int n_rows, int64_t block, Rows& rows) {
+inline void find(const PanelRows& from, int row, int64_t block, Rows& rows) {
     for (int i = 0; i < kTurned; ++i) {
-        // rows behind the last one repeat it: nobody reads what they give
-        rows[i] = w.data + (first_row + std::min(row + i, n_rows - 1)) * w.row_bytes + block * Bytes;
+        rows[i] = from.at(row + i, block * Bytes);
         prefetch(rows[i] + 2 * Bytes, Bytes);
     }
 }
 
-template <class Format, int Lanes, class Panel>
-inline void fill_super(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block) {
-    for (int row = 0; row < n_rows; row += kTurned) {
+// Fills some rows of a panel with a super-block each. An instruction set may take more at once.
+template <class Format, int Lanes>
+struct Filler {
+    static constexpr int kStep = kTurned;
+
+    template <class Panel>
+    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block) {
         Rows rows;
-        find<Format::kBytes>(w, first_row, row, n_rows, block, rows);
+        find<Format::kBytes>(from, row, block, rows);
         Format::decode(rows, {panel.q[row / Lanes][0] + 4 * (row % Lanes), 4 * Lanes, &panel.scale[0][row],
                               &panel.offset[0][row], kPanelRows, panel.d + row, panel.e + row});
     }
+};
+
+template <class Format, int Lanes, class Panel>
+inline void fill_super(Panel& panel, const PanelRows& from, int64_t block) {
+    using Some = Filler<Format, Lanes>;
+    for (int row = 0; row < from.n; row += Some::kStep) Some::fill(panel, from, row, block);
 }
 
-// n_blocks of 32 weights; q is that of the panel.
-template <class Format, int Lanes, class Panel>
-inline void fill_blocks(Panel& panel, uint8_t (*to)[kGroups][4 * Lanes], const Weights& w, int64_t first_row,
-                        int n_rows, int64_t block, int n_blocks) {
-    for (int row = 0; row < n_rows; row += kTurned) {
+// The same for up to 8 blocks of 32 weights.
+template <class Format, int Lanes>
+struct BlockFiller {
+    static constexpr int kStep = kTurned;
+
+    template <class Panel>
+    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, int n_blocks) {
         Rows rows;
-        find<8 * Format::kBytes>(w, first_row, row, n_rows, block, rows);
-        uint8_t* at = to[row / Lanes][0] + 4 * (row % Lanes);
+        find<8 * Format::kBytes>(from, row, block, rows);
+        uint8_t* at = panel.q[row / Lanes][0] + 4 * (row % Lanes);
         for (int j = 0; j < n_blocks; ++j) {
             __m256i q[8];
             Format::decode(rows, j * Format::kBytes, q, &panel.scale[j][row], &panel.offset[j][row]);
@@ -54,6 +81,11 @@ inline void fill_blocks(Panel& panel, uint8_t (*to)[kGroups][4 * Lanes], const W
                 _mm256_store_si256(reinterpret_cast<__m256i*>(at + 4 * Lanes * (8 * j + g)), q[g]);
         }
     }
+};
+
+template <class Some, class Panel>
+inline void fill_blocks(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
+    for (int row = 0; row < from.n; row += Some::kStep) Some::fill(panel, from, row, block, n_blocks);
 }
 
 // Fewer columns than a tile has, up to C.
@@ -75,10 +107,11 @@ void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& co
     auto& panel = *static_cast<typename Tiles::Panel*>(scratch);
     std::memset(out, 0, sizeof(float) * kPanelRows * columns.n);
     const int n_vectors = (n_rows + Tiles::kLanes - 1) / Tiles::kLanes;
+    const PanelRows rows(w, first_row, n_rows);
     const uint8_t* x = columns.x;
     for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += columns.stride) {
         const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
-        Tiles::fill(panel, w, first_row, n_rows, b, n_blocks);
+        Tiles::fill(panel, rows, b, n_blocks);
         for (int v = 0; v < n_vectors; v += 2) {
             int c = 0;
             for (; c + Tiles::kColumns <= columns.n; c += Tiles::kColumns)

@@ -44,20 +44,17 @@ struct SuperTiles {
     static constexpr auto kQuantize = quantize_super;
     using Panel = SuperPanel<kLanes>;
 
-    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int) {
-        fill_super<Format, kLanes>(panel, w, first_row, n_rows, block);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int) {
+        fill_super<Format, kLanes>(panel, from, block);
         for (int s = 0; s < Format::kSubs; ++s)
-            for (int32_t* at = panel.scale[s]; at < panel.scale[s] + kPanelRows; at += 8) {
-                const __m256i twice = _mm256_load_si256(reinterpret_cast<const __m256i*>(at));
-                const __m256 scale = _mm256_cvtepi32_ps(_mm256_srai_epi32(twice, 16));
-                _mm256_store_si256(reinterpret_cast<__m256i*>(at), _mm256_castps_si256(scale));
-            }
+            for (int32_t* at = panel.scale[s]; at < panel.scale[s] + from.n; at += kLanes)
+                V::store(reinterpret_cast<float*>(at), V::to_floats(V::high_words(V::load_integers(at))));
     }
 
     template <int C>
     static inline void run(const Panel& panel, int, int v, const uint8_t* x, float* out) {
         constexpr int kPerSub = kGroups / Format::kSubs;
-        const SuperColumn* columns = reinterpret_cast<const SuperColumn*>(x);
+        const auto* columns = reinterpret_cast<const SuperColumn*>(x);
         const uint8_t *a = panel.q[v][0], *b = panel.q[v + 1][0];
         const int row = v * kLanes;
         Type total[2][C];
@@ -84,25 +81,23 @@ struct SuperTiles {
                 total[1][c] = V::fma(V::to_floats(sum[1][c]), scale1, total[1][c]);
             }
         }
-        for (int c = 0; c < C; ++c) {
-            const int16_t* sums = Format::kSubs == 16 ? columns[c].sum16 : columns[c].sum32;
-            const Type d = V::all(columns[c].d);
-            for (int i = 0; i < 2; ++i) {
-                const int at = row + i * kLanes;
-                Integers less = V::all_integers(0);
-                for (int j = 0; j < Format::kSubs / 2; ++j) {
-                    less = V::add_words(less, V::load_integers(&panel.offset[j][at]), four<V>(sums + 2 * j));
-                }
-                float* to = out + c * kPanelRows + at;
-                const Type d_row = V::load(panel.d + at), minus = V::to_floats(less);
-                Type sum;
-                if constexpr (Format::kZero)
-                    sum = V::mul(V::sub(total[i][c], minus), d_row);
-                else
-                    sum = V::fnma(minus, V::load(panel.e + at), V::mul(total[i][c], d_row));
-                V::store(to, V::fma(sum, d, V::load(to)));
-            }
-        }
+        for (int c = 0; c < C; ++c)
+            for (int i = 0; i < 2; ++i) add(panel, row + i * kLanes, columns[c], total[i][c], out + c * kPanelRows);
+    }
+
+    // To the results of a column for the rows of a vector, from their sums with scales.
+    static inline void add(const Panel& panel, int row, const SuperColumn& column, Type total, float* out) {
+        const int16_t* sums = Format::kSubs == 16 ? column.sum16 : column.sum32;
+        Integers less = V::all_integers(0);
+        for (int j = 0; j < Format::kSubs / 2; ++j)
+            less = V::add_words(less, V::load_integers(&panel.offset[j][row]), four<V>(sums + 2 * j));
+        const Type d = V::load(panel.d + row), minus = V::to_floats(less);
+        Type sum;
+        if constexpr (Format::kZero)
+            sum = V::mul(V::sub(total, minus), d);
+        else
+            sum = V::fnma(minus, V::load(panel.e + row), V::mul(total, d));
+        V::store(out + row, V::fma(sum, V::all(column.d), V::load(out + row)));
     }
 };
 
@@ -115,8 +110,8 @@ struct BlockTiles {
     static constexpr auto kQuantize = quantize_blocks;
     using Panel = BlockPanel<kLanes>;
 
-    static void fill(Panel& panel, const Weights& w, int64_t first_row, int n_rows, int64_t block, int n_blocks) {
-        fill_blocks<Format, kLanes>(panel, panel.q, w, first_row, n_rows, block, n_blocks);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
+        fill_blocks<BlockFiller<Format, kLanes>>(panel, from, block, n_blocks);
     }
 
     template <int C>
