@@ -28,17 +28,20 @@ void multiply_by(const Weights& w, int64_t first_row, int n_rows, const Columns&
     std::memset(out, 0, sizeof(float) * kPanelRows * n_whole);
     const TilesInUse in_use;
     const PanelRows rows(w, first_row, n_rows);
+    const int n_tiles = (columns.n + Tiles::kColumns - 1) / Tiles::kColumns;
+    const int n_steps = (n_rows + kLanes - 1) / kLanes * n_tiles * Tiles::kSteps;
     int n_configured = 0;
     const uint8_t* x = columns.x;
     for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += columns.stride) {
         const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
         Tiles::fill(panel, rows, b, n_blocks);
+        Ahead ahead = next_panel(rows, b, Tiles::kBytes, n_steps);
         Tiles tiles(panel);
         for (int c = 0; c < columns.n; c += Tiles::kColumns) {
             const int n = std::min(Tiles::kColumns, columns.n - c);
             if (n != n_configured) Tiles::configure_for(n_configured = n);
             for (int v = 0; v * kLanes < n_rows; ++v)
-                tiles.run({v, n, x + c * kColumnBytes, out + c * kPanelRows + v * kLanes});
+                tiles.run({v, n, x + c * kColumnBytes, out + c * kPanelRows + v * kLanes}, ahead);
         }
         tiles.finish();
     }

@@ -23,7 +23,7 @@ struct AmxSums {
 template <class Format>
 struct AmxSubBlocks {
     using Vectors = SuperTiles<Vnni16, Format>;
-    static constexpr int kWeights = kBlock / Format::kSubs;
+    static constexpr int kWeights = kBlock / Format::kSubs, kBytes = Format::kBytes;
     static constexpr bool kIsSigned = false;
 
     struct Panel : SuperPanel<kLanes>, AmxSums {};
@@ -57,7 +57,7 @@ struct AmxSubBlocks {
 // Blocks of 32: a scale for 32 activations. Behind the last one are blocks of nothing.
 template <class Format>
 struct AmxBlocks {
-    static constexpr int kWeights = 32;
+    static constexpr int kWeights = 32, kBytes = 8 * Format::kBytes;
     static constexpr bool kIsSigned = true;
 
     struct Panel : BlockPanel<kLanes>, AmxSums {};  // of signed bytes where there is a zero to take away
@@ -103,17 +103,17 @@ template <class Kind>
 class AmxByBlocks {
 public:
     using Panel = typename Kind::Panel;
-    static constexpr int kColumns = kTile;
+    static constexpr int kColumns = kTile, kBytes = Kind::kBytes, kSteps = kBlock / Kind::kWeights;
     static constexpr auto fill = Kind::fill;
 
     static void configure_for(int n_columns) { configure(n_columns, n_columns, Kind::kWeights); }
 
     explicit AmxByBlocks(Panel& panel) : panel_(panel) {}
 
-    void run(const Task& task) {
+    void run(const Task& task, Ahead& ahead) {
         __m512 totals[kTile];
         load_totals(totals);
-        step<0>(task, totals);
+        step<0>(task, totals, ahead);
         before_ = task;
         save_totals(totals);
     }
@@ -126,12 +126,11 @@ public:
     }
 
 private:
-    static constexpr int kSteps = kBlock / Kind::kWeights;
-
     template <int J>
-    inline void step(const Task& task, __m512 totals[kTile]) {
+    inline void step(const Task& task, __m512 totals[kTile], Ahead& ahead) {
         if constexpr (J < kSteps) {
             sum_up<J>(task);
+            ahead.step();
             if constexpr (J >= kLag)
                 Kind::add(panel_, task, J - kLag, totals);
             else if (before_.n_columns)
@@ -140,7 +139,7 @@ private:
                 if (before_.n_columns) Kind::end(panel_, before_, totals);
                 Kind::begin(task, totals);
             }
-            step<J + 1>(task, totals);
+            step<J + 1>(task, totals, ahead);
         }
     }
 

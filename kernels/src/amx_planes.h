@@ -11,7 +11,7 @@ namespace {
 template <class Format>
 class AmxPlanes {
 public:
-    static constexpr int kColumns = 2 * kTile;
+    static constexpr int kColumns = 2 * kTile, kBytes = Format::kBytes, kSteps = kGroups / kTile;
 
     struct alignas(64) Panel {
         uint8_t q[kVectors][kGroups][4 * kLanes];  // low bytes, once scales are in
@@ -34,7 +34,7 @@ public:
 
     explicit AmxPlanes(Panel& panel) : panel_(panel) {}
 
-    void run(const Task& task) {
+    void run(const Task& task, Ahead& ahead) {
         const bool is_pair = task.n_columns > kTile;
         const Results results(panel_.sums[turn_], panel_, before_);
         turn_ = 1 - turn_;
@@ -54,6 +54,7 @@ public:
                 tile_multiply_unsigned<2, 5, 6>();
                 tile_multiply<3, 5, 7>();
             }
+            ahead.step();
             results.finish(c, std::min(c + kColumns / 4, before_.n_columns));
         }
         tile_store<0>(sums.low, 4 * kLanes);

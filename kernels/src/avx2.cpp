@@ -37,6 +37,7 @@ template <class Format>
 struct SuperTiles {
     using Panel = SuperPanel;
     static constexpr int kLanes = ::kLanes, kColumns = 2, kMultiple = kBlock;
+    static constexpr int kBytes = Format::kBytes, kSteps = Format::kSubs;
     static constexpr auto kQuantize = quantize_super;
 
     static void fill(Panel& panel, const PanelRows& from, int64_t block, int) {
@@ -44,7 +45,7 @@ struct SuperTiles {
     }
 
     template <int C>
-    static inline void run(const Panel& panel, int, int v, const uint8_t* x, float* out) {
+    static inline void run(const Panel& panel, int, int v, const uint8_t* x, float* out, Ahead& ahead) {
         constexpr int kPerSub = kGroups / Format::kSubs;
         constexpr int kPerSum = down_to_power(groups_of(Format::kMax), kPerSub);
         const SuperColumn* columns = reinterpret_cast<const SuperColumn*>(x);
@@ -53,6 +54,7 @@ struct SuperTiles {
         __m256i total[2][C];
         for (int c = 0; c < C; ++c) total[0][c] = total[1][c] = _mm256_setzero_si256();
         for (int s = 0; s < Format::kSubs; ++s) {
+            ahead.step();
             const __m256i scale0 = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.scale[s][row]));
             const __m256i scale1 = _mm256_load_si256(reinterpret_cast<const __m256i*>(&panel.scale[s][row + kLanes]));
             for (int part = 0; part < kPerSub; part += kPerSum) {
@@ -111,6 +113,7 @@ struct BlockTiles {
     static constexpr int kPlanes = Format::kMax > 63 ? 2 : 1;
     using Panel = BlockPanel<kPlanes>;
     static constexpr int kLanes = ::kLanes, kColumns = 2, kMultiple = 32;
+    static constexpr int kBytes = 8 * Format::kBytes, kSteps = 8;
     static constexpr auto kQuantize = quantize_blocks;
 
     static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
@@ -126,7 +129,7 @@ struct BlockTiles {
     }
 
     template <int C>
-    static inline void run(const Panel& panel, int n_blocks, int v, const uint8_t* x, float* out) {
+    static inline void run(const Panel& panel, int n_blocks, int v, const uint8_t* x, float* out, Ahead& ahead) {
         constexpr int kPerSum = down_to_power(groups_of(kPlanes == 2 ? 15 : Format::kMax), 8);
         const BlockColumn* columns = reinterpret_cast<const BlockColumn*>(x);
         const int row = v * kLanes;
@@ -135,6 +138,7 @@ struct BlockTiles {
         for (int c = 0; c < C; ++c)
             for (int i = 0; i < 2; ++i) result[i][c] = _mm256_load_ps(out + c * kPanelRows + row + i * kLanes);
         for (int j = 0; j < n_blocks; ++j) {
+            ahead.step();
             __m256i total[2][C];
             for (int c = 0; c < C; ++c)
                 total[0][c] = total[1][c] = _mm256_set1_epi32(-Format::kZero * columns[c].sum[j]);

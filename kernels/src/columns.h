@@ -29,10 +29,6 @@ struct alignas(64) BlockColumn {
 };
 static_assert(sizeof(BlockColumn) == kColumnBytes);
 
-inline void prefetch(const uint8_t* p, int n_bytes) {
-    for (int i = 0; i < n_bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p + i), _MM_HINT_T0);
-}
-
 // The greatest magnitude of n floats, of which there are a multiple of 8; NaN is passed over.
 inline float largest(const float* x, int n) {
     const __m256 sign = _mm256_set1_ps(-0.0F);

@@ -58,6 +58,8 @@ struct Pair<MXFP4> {
 template <class Format, int C>
 class FewBlocks {
 public:
+    static constexpr int kMost = 2;  // more columns are faster by panels
+
     static void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns) {
         const PanelRows rows(w, first_row, n_rows);
         for (int row = 0; row < n_rows; row += kRows) run(w, rows, row, columns, first_row + row);

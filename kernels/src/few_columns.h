@@ -1,15 +1,13 @@
 // Products with few columns, by AVX-512: a row of weights lies along the vectors, as in the file.
 //
-// 16 rows go together through their blocks of 256 weights. The sums of a row are in the lanes of a
-// vector first; a tree of additions turns 16 such vectors into one that has a row in each lane. What
-// follows are the operations of panels.h in the same order, so results equal theirs to the bit.
+// 16 rows go together through their blocks of 256 weights. The sums of two rows are in the lanes of a
+// vector first; a tree of additions turns 8 such vectors into one that has a row in each lane. What
+// follows are the operations of vnni_tiles.h in the same order, so results equal theirs to the bit.
 #pragma once
 
 #include "sixteen_super.h"
 
 namespace {
-
-constexpr int kFewColumns = 4;  // at most: more are faster by panels
 
 inline __m512i add_lanes(__m512i a, __m512i b) {
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
@@ -162,6 +160,8 @@ private:
 template <class Format, int C>
 class FewColumns {
 public:
+    static constexpr int kMost = 4;  // more columns are faster by panels
+
     static void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns) {
         const FewColumns few(w, columns);
         const PanelRows rows(w, first_row, n_rows);
@@ -255,7 +255,7 @@ private:
 };
 
 // Few columns by Few, more by panels.
-template <class Tiles, template <class, int> class Few, class Format, int C = kFewColumns>
+template <class Tiles, template <class, int> class Few, class Format, int C = Few<Format, 1>::kMost>
 void multiply_few_or_more(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
                           void* scratch) {
     if (columns.n > C)

@@ -31,17 +31,35 @@ struct PanelRows {
     // A byte of a row. Rows behind the last one repeat it: nobody reads what they give.
     const uint8_t* at(int row, int64_t offset) const { return first + std::min(row, n - 1) * distance + offset; }
 
-    // A byte of a panel behind this one, counted from its first one.
-    const uint8_t* behind(int64_t offset) const { return first + kPanelRows * distance + offset; }
 };
 
-// The bytes of 256 weights of 8 rows; those of the next steps are on their way.
-template <int Bytes>
-inline void find(const PanelRows& from, int row, int64_t block, Rows& rows) {
-    for (int i = 0; i < kTurned; ++i) {
-        rows[i] = from.at(row + i, block * Bytes);
-        prefetch(rows[i] + 2 * Bytes, Bytes);
+// Memory on its way to the second level of the caches, a little with each step of a computation: more
+// at once would keep what is needed now from coming.
+class Ahead {
+public:
+    Ahead(const uint8_t* first, int64_t n_bytes, int n_steps)
+        : next_(first), end_(first + n_bytes), n_bytes_((n_bytes / n_steps / kLine + 1) * kLine) {}
+
+    void step() {
+        const uint8_t* end = std::min(next_ + n_bytes_, end_);
+        for (; next_ < end; next_ += kLine) _mm_prefetch(reinterpret_cast<const char*>(next_), _MM_HINT_T1);
     }
+
+private:
+    static constexpr int kLine = 64;
+    const uint8_t *next_, *end_;
+    int64_t n_bytes_;
+};
+
+// What the next panel needs of the weights at `block`, if its rows follow in memory, with the steps that
+// this one takes.
+inline Ahead next_panel(const PanelRows& rows, int64_t block, int n_bytes, int n_steps) {
+    return {rows.first + kPanelRows * (rows.distance + block * n_bytes), int64_t{kPanelRows} * n_bytes, n_steps};
+}
+
+// Where 8 rows are.
+inline void find(const PanelRows& from, int row, int64_t offset, Rows& rows) {
+    for (int i = 0; i < kTurned; ++i) rows[i] = from.at(row + i, offset);
 }
 
 // Fills some rows of a panel with a super-block each. An instruction set may take more at once.
@@ -52,7 +70,7 @@ struct Filler {
     template <class Panel>
     static void fill(Panel& panel, const PanelRows& from, int row, int64_t block) {
         Rows rows;
-        find<Format::kBytes>(from, row, block, rows);
+        find(from, row, block * Format::kBytes, rows);
         Format::decode(rows, {panel.q[row / Lanes][0] + 4 * (row % Lanes), 4 * Lanes, &panel.scale[0][row],
                               &panel.offset[0][row], kPanelRows, panel.d + row, panel.e + row});
     }
@@ -72,7 +90,7 @@ struct BlockFiller {
     template <class Panel>
     static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, int n_blocks) {
         Rows rows;
-        find<8 * Format::kBytes>(from, row, block, rows);
+        find(from, row, 8 * block * Format::kBytes, rows);
         uint8_t* at = panel.q[row / Lanes][0] + 4 * (row % Lanes);
         for (int j = 0; j < n_blocks; ++j) {
             __m256i q[8];
@@ -91,12 +109,12 @@ inline void fill_blocks(Panel& panel, const PanelRows& from, int64_t block, int 
 // Fewer columns than a tile has, up to C.
 template <class Tiles, int C>
 inline void run_rest(const typename Tiles::Panel& panel, int n_blocks, int v, const uint8_t* x, int n_columns,
-                     float* out) {
+                     float* out, Ahead& ahead) {
     if constexpr (C > 0) {
         if (n_columns == C)
-            Tiles::template run<C>(panel, n_blocks, v, x, out);
+            Tiles::template run<C>(panel, n_blocks, v, x, out, ahead);
         else
-            run_rest<Tiles, C - 1>(panel, n_blocks, v, x, n_columns, out);
+            run_rest<Tiles, C - 1>(panel, n_blocks, v, x, n_columns, out, ahead);
     }
 }
 
@@ -108,16 +126,19 @@ void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& co
     std::memset(out, 0, sizeof(float) * kPanelRows * columns.n);
     const int n_vectors = (n_rows + Tiles::kLanes - 1) / Tiles::kLanes;
     const PanelRows rows(w, first_row, n_rows);
+    const int n_tiles = (columns.n + Tiles::kColumns - 1) / Tiles::kColumns;
+    const int n_steps = (n_vectors + 1) / 2 * n_tiles * Tiles::kSteps;
     const uint8_t* x = columns.x;
     for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += columns.stride) {
         const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
         Tiles::fill(panel, rows, b, n_blocks);
+        Ahead ahead = next_panel(rows, b, Tiles::kBytes, n_steps);
         for (int v = 0; v < n_vectors; v += 2) {
             int c = 0;
             for (; c + Tiles::kColumns <= columns.n; c += Tiles::kColumns)
-                Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows);
+                Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows, ahead);
             run_rest<Tiles, Tiles::kColumns - 1>(panel, n_blocks, v, x + c * kColumnBytes, columns.n - c,
-                                                 out + c * kPanelRows);
+                                                 out + c * kPanelRows, ahead);
         }
     }
     cama::deliver(columns, first_row, n_rows, out);

@@ -134,7 +134,6 @@ struct SixteenBlocksFiller {
         const int64_t offset = 8 * block * Format::kBytes;
         const RowsOfPanel<8 * Format::kBytes> held(from, row, offset, n_blocks * Format::kBytes);
         const BlockRows rows = held.rows();
-        fetch(from.behind(kPanelRows * offset + row * n_blocks * Format::kBytes), kRows * n_blocks * Format::kBytes);
         for (int j = 0; j < n_blocks; ++j) {
             __m512i q[8];
             Blocks::template quants<IsSigned>(rows, j * Format::kBytes, q);

@@ -263,7 +263,6 @@ template <class Format, class To, class Panel>
 inline void fill_sixteen(Panel& panel, const PanelRows& from, int row, int64_t block) {
     const RowsOfPanel<Format::kBytes> held(from, row, block * Format::kBytes);
     const BlockRows rows = held.rows();
-    fetch(from.behind((block * kPanelRows + row) * Format::kBytes), kRows * Format::kBytes);
     const SixteenPlaces<Format> places{panel.q[row / kRows], &panel.scale[0][row], &panel.offset[0][row],
                                        panel.d + row, panel.e + row};
     places.put(Headers<Format>(rows));

@@ -41,6 +41,7 @@ struct SuperTiles {
     using Type = typename V::Type;
     using Integers = typename V::Integers;
     static constexpr int kLanes = V::kWidth, kColumns = kColumnsOf<V>, kMultiple = kBlock;
+    static constexpr int kBytes = Format::kBytes, kSteps = Format::kSubs;
     static constexpr auto kQuantize = quantize_super;
     using Panel = SuperPanel<kLanes>;
 
@@ -52,7 +53,7 @@ struct SuperTiles {
     }
 
     template <int C>
-    static inline void run(const Panel& panel, int, int v, const uint8_t* x, float* out) {
+    static inline void run(const Panel& panel, int, int v, const uint8_t* x, float* out, Ahead& ahead) {
         constexpr int kPerSub = kGroups / Format::kSubs;
         const auto* columns = reinterpret_cast<const SuperColumn*>(x);
         const uint8_t *a = panel.q[v][0], *b = panel.q[v + 1][0];
@@ -60,6 +61,7 @@ struct SuperTiles {
         Type total[2][C];
         for (int c = 0; c < C; ++c) total[0][c] = total[1][c] = V::all(0);
         for (int s = 0; s < Format::kSubs; ++s) {
+            ahead.step();
             Integers sum[2][C];
             for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = V::all_integers(0);
             const int first = s * kPerSub;
@@ -107,6 +109,7 @@ struct BlockTiles {
     using Type = typename V::Type;
     using Integers = typename V::Integers;
     static constexpr int kLanes = V::kWidth, kColumns = kColumnsOf<V>, kMultiple = 32;
+    static constexpr int kBytes = 8 * Format::kBytes, kSteps = 8;
     static constexpr auto kQuantize = quantize_blocks;
     using Panel = BlockPanel<kLanes>;
 
@@ -115,13 +118,14 @@ struct BlockTiles {
     }
 
     template <int C>
-    static inline void run(const Panel& panel, int n_blocks, int v, const uint8_t* x, float* out) {
+    static inline void run(const Panel& panel, int n_blocks, int v, const uint8_t* x, float* out, Ahead& ahead) {
         const BlockColumn* columns = reinterpret_cast<const BlockColumn*>(x);
         const int row = v * kLanes;
         Type result[2][C];
         for (int c = 0; c < C; ++c)
             for (int i = 0; i < 2; ++i) result[i][c] = V::load(out + c * kPanelRows + row + i * kLanes);
         for (int j = 0; j < n_blocks; ++j) {
+            ahead.step();
             Integers sum[2][C];
             for (int c = 0; c < C; ++c) sum[0][c] = sum[1][c] = V::all_integers(-Format::kZero * columns[c].sum[j]);
 #pragma GCC unroll 8
