@@ -34,8 +34,8 @@ void multiply_by(const Weights& w, int64_t first_row, int n_rows, const Columns&
     const uint8_t* x = columns.x;
     for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += columns.stride) {
         const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
-        Tiles::fill(panel, rows, b, n_blocks);
         Ahead ahead = next_panel(rows, b, Tiles::kBytes, n_steps);
+        Tiles::fill(panel, rows, b, n_blocks, ahead);
         Tiles tiles(panel);
         for (int c = 0; c < columns.n; c += Tiles::kColumns) {
             const int n = std::min(Tiles::kColumns, columns.n - c);

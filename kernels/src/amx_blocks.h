@@ -28,8 +28,8 @@ struct AmxSubBlocks {
 
     struct Panel : SuperPanel<kLanes>, AmxSums {};
 
-    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
-        Vectors::fill(panel, from, block, n_blocks);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks, Ahead& ahead) {
+        Vectors::fill(panel, from, block, n_blocks, ahead);
     }
 
     static inline void begin(const Task&, __m512 totals[kTile]) {
@@ -62,8 +62,8 @@ struct AmxBlocks {
 
     struct Panel : BlockPanel<kLanes>, AmxSums {};  // of signed bytes where there is a zero to take away
 
-    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
-        fill_blocks<SixteenBlocksFiller<Format, true>>(panel, from, block, n_blocks);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks, Ahead& ahead) {
+        fill_blocks<SixteenBlocksFiller<Format, true>>(panel, from, block, n_blocks, ahead);
         for (int v = 0; v * kLanes < from.n; ++v)
             std::memset(panel.q[v][8 * n_blocks], 0, static_cast<size_t>(8 - n_blocks) * 8 * 4 * kLanes);
         for (int j = n_blocks; j < 8; ++j) {

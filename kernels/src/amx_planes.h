@@ -24,8 +24,8 @@ public:
         } sums[2];
     };
 
-    static void fill(Panel& panel, const PanelRows& from, int64_t block, int) {
-        for (int row = 0; row < from.n; row += kRows) fill_sixteen<Format, Planes>(panel, from, row, block);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int, Ahead& ahead) {
+        for (int row = 0; row < from.n; row += kRows) fill_sixteen<Format, Planes>(panel, from, row, block, ahead);
     }
 
     static void configure_for(int n_columns) {

@@ -40,8 +40,8 @@ struct SuperTiles {
     static constexpr int kBytes = Format::kBytes, kSteps = Format::kSubs;
     static constexpr auto kQuantize = quantize_super;
 
-    static void fill(Panel& panel, const PanelRows& from, int64_t block, int) {
-        fill_super<Format, kLanes>(panel, from, block);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int, Ahead& ahead) {
+        fill_super<Format, kLanes>(panel, from, block, ahead);
     }
 
     template <int C>
@@ -116,8 +116,8 @@ struct BlockTiles {
     static constexpr int kBytes = 8 * Format::kBytes, kSteps = 8;
     static constexpr auto kQuantize = quantize_blocks;
 
-    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
-        fill_blocks<BlockFiller<Format, kLanes>>(panel, from, block, n_blocks);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks, Ahead& ahead) {
+        fill_blocks<BlockFiller<Format, kLanes>>(panel, from, block, n_blocks, ahead);
         if constexpr (kPlanes == 2) {
             // 8 bits are too many for sums of 16: the halves of a byte are summed apart
             uint8_t *low = panel.q[0][0], *high = panel.q[kVectors][0];

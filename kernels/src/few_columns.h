@@ -9,6 +9,8 @@
 
 namespace {
 
+constexpr int kFewColumns = 4;  // at most: more are faster by panels
+
 inline __m512i add_lanes(__m512i a, __m512i b) {
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
@@ -160,8 +162,6 @@ private:
 template <class Format, int C>
 class FewColumns {
 public:
-    static constexpr int kMost = 4;  // more columns are faster by panels
-
     static void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns) {
         const FewColumns few(w, columns);
         const PanelRows rows(w, first_row, n_rows);
@@ -254,16 +254,16 @@ private:
     __m512i subs_[4];  // which scale each 16 bits of a vector need
 };
 
-// Few columns by Few, more by panels.
-template <class Tiles, template <class, int> class Few, class Format, int C = Few<Format, 1>::kMost>
+// Few columns along the rows, more by panels.
+template <class Tiles, class Format, int C = kFewColumns>
 void multiply_few_or_more(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
                           void* scratch) {
     if (columns.n > C)
         multiply<Tiles>(w, first_row, n_rows, columns, out, scratch);
     else if (columns.n == C)
-        Few<Format, C>::multiply(w, first_row, n_rows, columns);
+        FewColumns<Format, C>::multiply(w, first_row, n_rows, columns);
     else if constexpr (C > 1)
-        multiply_few_or_more<Tiles, Few, Format, C - 1>(w, first_row, n_rows, columns, out, scratch);
+        multiply_few_or_more<Tiles, Format, C - 1>(w, first_row, n_rows, columns, out, scratch);
 }
 
 }  // namespace

@@ -40,21 +40,33 @@ public:
     Ahead(const uint8_t* first, int64_t n_bytes, int n_steps)
         : next_(first), end_(first + n_bytes), n_bytes_((n_bytes / n_steps / kLine + 1) * kLine) {}
 
-    void step() {
-        const uint8_t* end = std::min(next_ + n_bytes_, end_);
-        for (; next_ < end; next_ += kLine) _mm_prefetch(reinterpret_cast<const char*>(next_), _MM_HINT_T1);
+    void step() { steps(1); }
+
+    void steps(int n) {
+        const uint8_t* end = std::min(next_ + n * n_bytes_, end_);
+        for (; next_ < end; next_ += kLine) {
+            fetch(next_);
+            fetch(next_ - kAgain);
+        }
     }
 
 private:
     static constexpr int kLine = 64;
+    static constexpr int kAgain = 4096;  // bytes behind: where too much is on its way, some of it is dropped
+
+    static void fetch(const uint8_t* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1); }
+
     const uint8_t *next_, *end_;
     int64_t n_bytes_;
 };
 
-// What the next panel needs of the weights at `block`, if its rows follow in memory, with the steps that
-// this one takes.
+constexpr int kRowsPerStep = 2;  // to fill a panel
+
+// What the next panel needs of the weights at `block`, if its rows follow in memory: with the steps that
+// fill this one, and those that multiply it.
 inline Ahead next_panel(const PanelRows& rows, int64_t block, int n_bytes, int n_steps) {
-    return {rows.first + kPanelRows * (rows.distance + block * n_bytes), int64_t{kPanelRows} * n_bytes, n_steps};
+    return {rows.first + kPanelRows * (rows.distance + block * n_bytes), int64_t{kPanelRows} * n_bytes,
+            rows.n / kRowsPerStep + n_steps};
 }
 
 // Where 8 rows are.
@@ -68,7 +80,8 @@ struct Filler {
     static constexpr int kStep = kTurned;
 
     template <class Panel>
-    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block) {
+    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, Ahead& ahead) {
+        ahead.steps(kStep / kRowsPerStep);
         Rows rows;
         find(from, row, block * Format::kBytes, rows);
         Format::decode(rows, {panel.q[row / Lanes][0] + 4 * (row % Lanes), 4 * Lanes, &panel.scale[0][row],
@@ -77,9 +90,9 @@ struct Filler {
 };
 
 template <class Format, int Lanes, class Panel>
-inline void fill_super(Panel& panel, const PanelRows& from, int64_t block) {
+inline void fill_super(Panel& panel, const PanelRows& from, int64_t block, Ahead& ahead) {
     using Some = Filler<Format, Lanes>;
-    for (int row = 0; row < from.n; row += Some::kStep) Some::fill(panel, from, row, block);
+    for (int row = 0; row < from.n; row += Some::kStep) Some::fill(panel, from, row, block, ahead);
 }
 
 // The same for up to 8 blocks of 32 weights.
@@ -88,7 +101,8 @@ struct BlockFiller {
     static constexpr int kStep = kTurned;
 
     template <class Panel>
-    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, int n_blocks) {
+    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, int n_blocks, Ahead& ahead) {
+        ahead.steps(kStep / kRowsPerStep);
         Rows rows;
         find(from, row, 8 * block * Format::kBytes, rows);
         uint8_t* at = panel.q[row / Lanes][0] + 4 * (row % Lanes);
@@ -102,8 +116,8 @@ struct BlockFiller {
 };
 
 template <class Some, class Panel>
-inline void fill_blocks(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
-    for (int row = 0; row < from.n; row += Some::kStep) Some::fill(panel, from, row, block, n_blocks);
+inline void fill_blocks(Panel& panel, const PanelRows& from, int64_t block, int n_blocks, Ahead& ahead) {
+    for (int row = 0; row < from.n; row += Some::kStep) Some::fill(panel, from, row, block, n_blocks, ahead);
 }
 
 // Fewer columns than a tile has, up to C.
@@ -131,8 +145,8 @@ void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& co
     const uint8_t* x = columns.x;
     for (int64_t start = 0, b = 0; start < w.k; start += kBlock, ++b, x += columns.stride) {
         const int n_blocks = static_cast<int>(std::min<int64_t>(8, (w.k - start) / 32));
-        Tiles::fill(panel, rows, b, n_blocks);
         Ahead ahead = next_panel(rows, b, Tiles::kBytes, n_steps);
+        Tiles::fill(panel, rows, b, n_blocks, ahead);
         for (int v = 0; v < n_vectors; v += 2) {
             int c = 0;
             for (; c + Tiles::kColumns <= columns.n; c += Tiles::kColumns)

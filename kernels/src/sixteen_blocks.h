@@ -130,11 +130,12 @@ struct SixteenBlocksFiller {
     using Blocks = SixteenBlocks<Format>;
 
     template <class Panel>
-    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, int n_blocks) {
+    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, int n_blocks, Ahead& ahead) {
         const int64_t offset = 8 * block * Format::kBytes;
         const RowsOfPanel<8 * Format::kBytes> held(from, row, offset, n_blocks * Format::kBytes);
         const BlockRows rows = held.rows();
         for (int j = 0; j < n_blocks; ++j) {
+            ahead.step();
             __m512i q[8];
             Blocks::template quants<IsSigned>(rows, j * Format::kBytes, q);
             for (int g = 0; g < 8; ++g) _mm512_store_si512(panel.q[row / kRows][8 * j + g], q[g]);

@@ -128,15 +128,16 @@ private:
     static constexpr int power_of(int n) { return n > 1 ? 1 + power_of(n / 2) : 0; }
 };
 
-// unpack() of a format puts its weights to places.
+// unpack() of a format puts its weights to places, in 8 steps.
 template <class Format>
 struct Sixteen;
 
 template <>
 struct Sixteen<Q4K> {
     template <class To>
-    static void unpack(const BlockRows& rows, const To& to) {
+    static void unpack(const BlockRows& rows, const To& to, Ahead& ahead) {
         for (int part = 0; part < 8; ++part) {
+            ahead.step();
             __m512i x[4];
             rows.four_words(16 + 16 * part, x);
             const int group = part / 2 * 16 + part % 2 * 4;
@@ -157,10 +158,11 @@ inline __m512i shifted(__m512i x) {
 template <>
 struct Sixteen<Q5K> {
     template <class To>
-    static void unpack(const BlockRows& rows, const To& to) {
+    static void unpack(const BlockRows& rows, const To& to, Ahead& ahead) {
         for (int half = 0; half < 2; ++half) {  // of 32 weights
             __m512i high[4];
             rows.four_words(16 + 16 * half, high);
+            ahead.steps(4);
             part<0>(rows, half, high, to);
             part<1>(rows, half, high, to);
             part<2>(rows, half, high, to);
@@ -184,8 +186,9 @@ private:
 template <>
 struct Sixteen<Q6K> {
     template <class To>
-    static void unpack(const BlockRows& rows, const To& to) {
+    static void unpack(const BlockRows& rows, const To& to, Ahead& ahead) {
         for (int part = 0; part < 4; ++part) {  // of 16 weights, and of those 32, 64 and 96 behind them
+            ahead.steps(2);
             const int half = part / 2, within = 16 * (part % 2);
             __m512i high[4], a[4], b[4];
             rows.four_words(128 + 32 * half + within, high);
@@ -205,8 +208,9 @@ struct Sixteen<Q6K> {
 template <>
 struct Sixteen<Q2K> {
     template <class To>
-    static void unpack(const BlockRows& rows, const To& to) {
+    static void unpack(const BlockRows& rows, const To& to, Ahead& ahead) {
         for (int part = 0; part < 4; ++part) {  // of 16 weights, and of those 32, 64 and 96 behind them
+            ahead.steps(2);
             __m512i x[4];
             rows.four_words(16 + 16 * part, x);
             const int group = part / 2 * 32 + part % 2 * 4;
@@ -219,10 +223,11 @@ struct Sixteen<Q2K> {
 template <>
 struct Sixteen<Q3K> {
     template <class To>
-    static void unpack(const BlockRows& rows, const To& to) {
+    static void unpack(const BlockRows& rows, const To& to, Ahead& ahead) {
         for (int half = 0; half < 2; ++half) {  // of 32 weights
             __m512i high[4];
             rows.four_words(16 * half, high);
+            ahead.steps(4);
             part<0>(rows, half, high, to);
             part<1>(rows, half, high, to);
         }
@@ -246,9 +251,10 @@ private:
 template <>
 struct Sixteen<IQ4XS> {
     template <class To>
-    static void unpack(const BlockRows& rows, const To& to) {
+    static void unpack(const BlockRows& rows, const To& to, Ahead& ahead) {
         const __m512i table = table_of(kWidening);
         for (int part = 0; part < 8; ++part) {
+            ahead.step();
             __m512i x[4];
             rows.four_words(8 + 16 * part, x);
             for (int i = 0; i < 4; ++i) {
@@ -260,13 +266,13 @@ struct Sixteen<IQ4XS> {
 };
 
 template <class Format, class To, class Panel>
-inline void fill_sixteen(Panel& panel, const PanelRows& from, int row, int64_t block) {
+inline void fill_sixteen(Panel& panel, const PanelRows& from, int row, int64_t block, Ahead& ahead) {
     const RowsOfPanel<Format::kBytes> held(from, row, block * Format::kBytes);
     const BlockRows rows = held.rows();
     const SixteenPlaces<Format> places{panel.q[row / kRows], &panel.scale[0][row], &panel.offset[0][row],
                                        panel.d + row, panel.e + row};
     places.put(Headers<Format>(rows));
-    Sixteen<Format>::unpack(rows, To{places});
+    Sixteen<Format>::unpack(rows, To{places}, ahead);
 }
 
 template <class Format>
@@ -274,8 +280,8 @@ struct Filler<Format, kRows> {
     static constexpr int kStep = kRows;
 
     template <class Panel>
-    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block) {
-        fill_sixteen<Format, SixteenPlaces<Format>>(panel, from, row, block);
+    static void fill(Panel& panel, const PanelRows& from, int row, int64_t block, Ahead& ahead) {
+        fill_sixteen<Format, SixteenPlaces<Format>>(panel, from, row, block, ahead);
     }
 };
 

@@ -45,8 +45,8 @@ struct SuperTiles {
     static constexpr auto kQuantize = quantize_super;
     using Panel = SuperPanel<kLanes>;
 
-    static void fill(Panel& panel, const PanelRows& from, int64_t block, int) {
-        fill_super<Format, kLanes>(panel, from, block);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int, Ahead& ahead) {
+        fill_super<Format, kLanes>(panel, from, block, ahead);
         for (int s = 0; s < Format::kSubs; ++s)
             for (int32_t* at = panel.scale[s]; at < panel.scale[s] + from.n; at += kLanes)
                 V::store(reinterpret_cast<float*>(at), V::to_floats(V::high_words(V::load_integers(at))));
@@ -113,8 +113,8 @@ struct BlockTiles {
     static constexpr auto kQuantize = quantize_blocks;
     using Panel = BlockPanel<kLanes>;
 
-    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks) {
-        fill_blocks<BlockFiller<Format, kLanes>>(panel, from, block, n_blocks);
+    static void fill(Panel& panel, const PanelRows& from, int64_t block, int n_blocks, Ahead& ahead) {
+        fill_blocks<BlockFiller<Format, kLanes>>(panel, from, block, n_blocks, ahead);
     }
 
     template <int C>
