@@ -8,7 +8,7 @@
 Whether there are kernels is chosen once for each process, so every side is a process of its own;
 they take turns, and times are taken within them. The sides:
 
-``kernels``   the native engine with kernels
+``kernels``   the native engine with kernels: those of ``CAMA_KERNELS``, if it is set
 ``native``    the native engine without
 ``mapped``    libllama without, its weights as they are in the file
 ``repacked``  libllama without, as it is by default: a copy of its weights in another order
@@ -110,7 +110,7 @@ def processes(path: Path, load: LoadOptions) -> Iterator[dict[str, Ask]]:
     asks: dict[str, Ask] = {}
     try:
         for name, (kind, kernels) in SIDES.items():
-            os.environ["CAMA_KERNELS"] = kernels
+            os.environ["CAMA_KERNELS"] = (before or kernels) if kernels == "auto" else kernels
             ours, theirs = context.Pipe()
             process = context.Process(target=_serve, args=(theirs, kind, path, load), daemon=True)
             process.start()

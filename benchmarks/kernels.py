@@ -4,7 +4,8 @@
     python -m benchmarks.kernels --attention [--cache F16,Q8_0]
 
 All take turns in one process, over as many matrices as make more than the caches hold: single rows
-are limited by memory, and ``of_memory`` is the share of what threads get that only read the same weights.
+are limited by memory, and ``of_memory`` is the share of what threads get that only read the same
+weights.
 `ratio` is the better of ggml's times divided by that of the kernels: above 1 they are faster. Where
 they leave an operation to ggml it says so.
 """
