@@ -151,7 +151,7 @@ class Amounts:
 
     def load(self) -> LoadOptions:
         longest = max(self.depth, WARM_UP, *self.prompts) + 512
-        n_seq = max(1, *self.sequences)
+        n_seq = max((1, *self.sequences))
         return LoadOptions(n_ctx=longest, n_batch=512, n_parallel=n_seq, n_cells=n_seq * longest)
 
 

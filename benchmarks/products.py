@@ -141,7 +141,7 @@ class Run:
         base = ggml().ggml_backend_buffer_get_base(self._buffer.address)
         n_bytes = ggml().ggml_backend_buffer_get_size(self._buffer.address)
         memory = (ctypes.c_char * (n_bytes // 8 * 8)).from_address(base)
-        return np.frombuffer(memory, np.uint64)
+        return np.frombuffer(memoryview(memory), np.uint64)
 
     def result(self) -> NDArray[np.float32]:
         """[rows, (used,) n_out] of the first matrix."""

@@ -1,5 +1,5 @@
 // Kernels for AVX-512 with VNNI: one instruction multiplies 64 bytes and sums them in 32 bits.
-#include "few_columns.h"
+#include "few_blocks.h"
 #include "floats.h"
 #include "vnni16.h"
 
@@ -11,20 +11,27 @@ template <class Format>
 using Block = BlockTiles<Vnni16, Format>;
 
 template <class Format>
-constexpr Kernel few_kernel(int type) {
+constexpr Kernel super_kernel(int type) {
     Kernel with_few = kernel<Super<Format>>(type, 1);
-    with_few.multiply = multiply_few_or_more<Super<Format>, Format>;
+    with_few.multiply = multiply_few_or_more<Super<Format>, FewColumns, Format>;
+    return with_few;
+}
+
+template <class Format>
+constexpr Kernel block_kernel(int type) {
+    Kernel with_few = kernel<Block<Format>>(type, 1);
+    with_few.multiply = multiply_few_or_more<Block<Format>, FewBlocks, Format>;
     return with_few;
 }
 
 const Kernel kKernels[] = {
-    few_kernel<Q2K>(ggml::Q2_K),  few_kernel<Q3K>(ggml::Q3_K),
-    few_kernel<Q4K>(ggml::Q4_K),  few_kernel<Q5K>(ggml::Q5_K),
-    few_kernel<Q6K>(ggml::Q6_K),  kernel<Block<Q40>>(ggml::Q4_0, 1),
+    super_kernel<Q2K>(ggml::Q2_K),  super_kernel<Q3K>(ggml::Q3_K),
+    super_kernel<Q4K>(ggml::Q4_K),  super_kernel<Q5K>(ggml::Q5_K),
+    super_kernel<Q6K>(ggml::Q6_K),  block_kernel<Q40>(ggml::Q4_0),
     kernel<Block<Q41>>(ggml::Q4_1, 1),  kernel<Block<Q50>>(ggml::Q5_0, 1),
-    kernel<Block<Q51>>(ggml::Q5_1, 1),  kernel<Block<Q80>>(ggml::Q8_0, 1),
-    kernel<Super<IQ4XS>>(ggml::IQ4_XS, 1), kernel<Block<IQ4NL>>(ggml::IQ4_NL, 1),
-    kernel<Block<MXFP4>>(ggml::MXFP4, 1),
+    kernel<Block<Q51>>(ggml::Q5_1, 1),  block_kernel<Q80>(ggml::Q8_0),
+    kernel<Super<IQ4XS>>(ggml::IQ4_XS, 1), block_kernel<IQ4NL>(ggml::IQ4_NL),
+    block_kernel<MXFP4>(ggml::MXFP4),
     float_kernel<Vector16, F16>(), float_kernel<Vector16, BF16>(),
     {-1, 0, 0, 0, 0, nullptr, nullptr},
 };

@@ -9,8 +9,6 @@
 
 namespace {
 
-constexpr int kFewColumns = 4;  // at most: more are faster by panels
-
 inline __m512i add_lanes(__m512i a, __m512i b) {
     return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xdd));
 }
@@ -162,6 +160,8 @@ private:
 template <class Format, int C>
 class FewColumns {
 public:
+    static constexpr int kMost = 4;  // more columns are better by panels
+
     static void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns) {
         const FewColumns few(w, columns);
         const PanelRows rows(w, first_row, n_rows);
@@ -255,15 +255,15 @@ private:
 };
 
 // Few columns along the rows, more by panels.
-template <class Tiles, class Format, int C = kFewColumns>
+template <class Tiles, template <class, int> class Few, class Format, int C = Few<Format, 1>::kMost>
 void multiply_few_or_more(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
                           void* scratch) {
     if (columns.n > C)
         multiply<Tiles>(w, first_row, n_rows, columns, out, scratch);
     else if (columns.n == C)
-        FewColumns<Format, C>::multiply(w, first_row, n_rows, columns);
+        Few<Format, C>::multiply(w, first_row, n_rows, columns);
     else if constexpr (C > 1)
-        multiply_few_or_more<Tiles, Format, C - 1>(w, first_row, n_rows, columns, out, scratch);
+        multiply_few_or_more<Tiles, Few, Format, C - 1>(w, first_row, n_rows, columns, out, scratch);
 }
 
 }  // namespace

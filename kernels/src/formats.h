@@ -25,9 +25,7 @@ inline void halves(const Rows& rows, int at, __m256i q[8]) {
 
 // Adds 16 where one of 32 bits is set.
 inline void add_fifth_bits(const Rows& rows, int at, __m256i q[8]) {
-    alignas(32) uint32_t words[kTurned];
-    for (int i = 0; i < kTurned; ++i) std::memcpy(words + i, rows[i] + at, 4);
-    const __m256i all = _mm256_load_si256(reinterpret_cast<const __m256i*>(words));
+    const __m256i all = words(rows, at);
     const __m256i first = _mm256_broadcastsi128_si256(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
     for (int g = 0; g < 8; ++g) {
         const __m256i source = _mm256_add_epi8(first, bytes(g / 2));  // the byte with the bits of the group

@@ -18,6 +18,7 @@ using cama::Kernel;
 using cama::Weights;
 
 constexpr int kGroups = kBlock / 4;
+constexpr int kFewColumns = 4;
 
 // Up to 64 rows of weights.
 struct PanelRows {
@@ -65,7 +66,7 @@ constexpr int kRowsPerStep = 2;  // to fill a panel
 // What the next panel needs of the weights at `block`, if its rows follow in memory: with the steps that
 // fill this one, and those that multiply it.
 inline Ahead next_panel(const PanelRows& rows, int64_t block, int n_bytes, int n_steps) {
-    return {rows.first + kPanelRows * (rows.distance + block * n_bytes), int64_t{kPanelRows} * n_bytes,
+    return {rows.first + rows.n * (rows.distance + block * n_bytes), int64_t{rows.n} * n_bytes,
             rows.n / kRowsPerStep + n_steps};
 }
 
@@ -135,7 +136,7 @@ inline void run_rest(const typename Tiles::Panel& panel, int n_blocks, int v, co
 // Every row of a panel against every column. Tiles::fill() fills it with up to 8 blocks of 32
 // weights of each row, Tiles::run<C>() multiplies the vectors v and v + 1 with C columns.
 template <class Tiles>
-void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
+void multiply_panel(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
     auto& panel = *static_cast<typename Tiles::Panel*>(scratch);
     std::memset(out, 0, sizeof(float) * kPanelRows * columns.n);
     const int n_vectors = (n_rows + Tiles::kLanes - 1) / Tiles::kLanes;
@@ -156,6 +157,15 @@ void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& co
         }
     }
     cama::deliver(columns, first_row, n_rows, out);
+}
+
+// With few columns, which memory limits, panels are as small as can be: nothing fetches what a thread needs
+// first.
+template <class Tiles>
+void multiply(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
+    const int n_together = columns.n <= kFewColumns ? 2 * Tiles::kLanes : kPanelRows;
+    for (int row = 0; row < n_rows; row += n_together)
+        multiply_panel<Tiles>(w, first_row + row, std::min(n_together, n_rows - row), columns, out, scratch);
 }
 
 template <class Tiles>

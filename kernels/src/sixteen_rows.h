@@ -8,7 +8,6 @@ namespace {
 constexpr int kRows = 16;  // that go together
 
 inline __m512i load(const void* p) { return _mm512_loadu_si512(p); }
-inline __m128i sixteen(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
 // To the second level of the caches.
 inline void fetch(const uint8_t* p, int n_bytes) {

@@ -26,78 +26,58 @@ inline void put(const Place& to, int group, __m256i q) {
     _mm256_store_si256(reinterpret_cast<__m256i*>(to.q + group * to.q_stride), q);
 }
 
-// 8 bytes of each row: out[i] has byte 2 i of all rows, then byte 2 i + 1.
-inline void turn_bytes(const uint64_t r[8], __m128i out[4]) {
-    __m128i a[4];
-    for (int i = 0; i < 4; ++i)
-        a[i] = _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<int64_t>(r[2 * i])),
-                                 _mm_cvtsi64_si128(static_cast<int64_t>(r[2 * i + 1])));
-    const __m128i b0 = _mm_unpacklo_epi16(a[0], a[1]), b1 = _mm_unpackhi_epi16(a[0], a[1]);
-    const __m128i b2 = _mm_unpacklo_epi16(a[2], a[3]), b3 = _mm_unpackhi_epi16(a[2], a[3]);
-    out[0] = _mm_unpacklo_epi32(b0, b2);
-    out[1] = _mm_unpackhi_epi32(b0, b2);
-    out[2] = _mm_unpacklo_epi32(b1, b3);
-    out[3] = _mm_unpackhi_epi32(b1, b3);
+// 8 halves in the lower or upper 16 bits of words.
+inline void put_low_halves(float* to, __m256i words) {
+    const __m256i low = _mm256_and_si256(words, _mm256_set1_epi32(0xffff));
+    const __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1));
+    _mm256_storeu_ps(to, _mm256_cvtph_ps(packed));
+}
+inline void put_high_halves(float* to, __m256i words) { put_low_halves(to, _mm256_srli_epi32(words, 16)); }
+
+// Bytes a and b of each 4, to 16 bits each.
+inline __m256i spread(__m256i x, int a, int b) {
+    const int pattern = a | 0x80 << 8 | b << 16 | INT32_MIN;
+    const __m128i four = _mm_setr_epi32(pattern, pattern + 0x00040004, pattern + 0x00080008, pattern + 0x000c000c);
+    return _mm256_shuffle_epi8(x, _mm256_broadcastsi128_si256(four));
 }
 
-inline void put_scale(const Place& to, int sub, __m128i signed_bytes) {
-    const __m256i x = _mm256_cvtepi8_epi32(signed_bytes);
-    const __m256i twice = _mm256_or_si256(_mm256_and_si256(x, _mm256_set1_epi32(0xffff)), _mm256_slli_epi32(x, 16));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to.scale + sub * to.stride), twice);
+// The same for signed bytes, times 1 << Shift.
+template <int Shift = 0>
+inline __m256i spread_signed(__m256i x, int a, int b) {
+    return _mm256_srai_epi16(_mm256_slli_epi16(spread(x, a, b), 8), 8 - Shift);
 }
 
-// Scales of 8 sub-blocks from `sub` on, a signed byte each.
-inline void put_scales(const Place& to, int sub, const uint64_t r[8]) {
-    __m128i turned[4];
-    turn_bytes(r, turned);
-    for (int i = 0; i < 4; ++i) {
-        put_scale(to, sub + 2 * i, turned[i]);
-        put_scale(to, sub + 2 * i + 1, _mm_srli_si128(turned[i], 8));
-    }
+inline void put_words(int32_t* to, __m256i x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), x); }
+
+// Scales and minima of 4 sub-blocks from `sub` on, a byte each.
+inline void put_scales(const Place& to, int sub, __m256i scales, __m256i minima) {
+    for (int i = 0; i < 4; ++i) put_words(to.scale + (sub + i) * to.stride, spread(scales, i, i));
+    for (int i = 0; i < 2; ++i) put_words(to.offset + (sub / 2 + i) * to.stride, spread(minima, 2 * i, 2 * i + 1));
 }
 
-// Offsets of 8 sub-blocks from `sub` on, signed bytes times 1 << Shift.
-template <int Shift>
-inline void put_offsets(const Place& to, int sub, const uint64_t r[8]) {
-    __m128i turned[4];
-    turn_bytes(r, turned);
-    for (int i = 0; i < 4; ++i) {
-        const __m128i pairs = _mm_unpacklo_epi8(turned[i], _mm_srli_si128(turned[i], 8));
-        const __m256i wide = _mm256_slli_epi16(_mm256_cvtepi8_epi16(pairs), Shift);
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to.offset + (sub / 2 + i) * to.stride), wide);
-    }
+// The same for a format with a zero of 1 << Zero: signed scales.
+template <int Zero>
+inline void put_signed_scales(const Place& to, int sub, __m256i scales) {
+    for (int i = 0; i < 4; ++i) put_words(to.scale + (sub + i) * to.stride, spread_signed(scales, i, i));
+    for (int i = 0; i < 2; ++i)
+        put_words(to.offset + (sub / 2 + i) * to.stride, spread_signed<Zero>(scales, 2 * i, 2 * i + 1));
 }
 
-constexpr uint64_t kLowHalves = 0x0f0f0f0f0f0f0f0f;
-
-// Eight numbers of 6 bits less 32 each: signed bytes.
-inline uint64_t less_32(uint64_t x) {
-    constexpr uint64_t kTop = 0x8080808080808080;  // borrows stop there
-    return ((x | kTop) - 0x2020202020202020) ^ kTop;
-}
-
-// Six-bit scales and minima of Q4_K and Q5_K: 12 bytes from `at` on.
-inline void put_six_bits(const Place& to, const Rows& rows, int at) {
-    uint64_t scales[8], minima[8];
-    for (int i = 0; i < 8; ++i) {
-        uint32_t w[3];
-        std::memcpy(w, rows[i] + at, 12);
-        const uint32_t low = w[0] & 0x3f3f3f3f, min_low = w[1] & 0x3f3f3f3f;
-        const uint32_t high = (w[2] & 0x0f0f0f0f) | ((w[0] >> 6) & 0x03030303) << 4;
-        const uint32_t min_high = ((w[2] >> 4) & 0x0f0f0f0f) | ((w[1] >> 6) & 0x03030303) << 4;
-        scales[i] = low | static_cast<uint64_t>(high) << 32;
-        minima[i] = min_low | static_cast<uint64_t>(min_high) << 32;
-    }
-    put_scales(to, 0, scales);
-    put_offsets<0>(to, 0, minima);
+// What blocks of Q4_K and Q5_K begin with: d and e, and six bits for each scale and minimum.
+inline void put_six_bits(const Place& to, const Rows& rows) {
+    __m256i w[4];
+    turn_16(rows, 0, w);
+    put_low_halves(to.d, w[0]);
+    put_high_halves(to.e, w[0]);
+    const auto high = [](__m256i low, __m256i top) { return _mm256_or_si256(bits<0, 4>(low), bits<6, 2, 4>(top)); };
+    put_scales(to, 0, bits<0, 6>(w[1]), bits<0, 6>(w[2]));
+    put_scales(to, 4, high(w[3], w[1]), high(_mm256_srli_epi16(w[3], 4), w[2]));
 }
 
 struct Q4K {
     static constexpr int kBytes = 144, kSubs = 8, kMax = 15, kZero = 0;
     static void decode(const Rows& rows, const Place& to) {
-        put_halves(rows, 0, to.d);
-        put_halves(rows, 2, to.e);
-        put_six_bits(to, rows, 4);
+        put_six_bits(to, rows);
         for (int j = 0; j < 4; ++j) {
             __m256i x[8];
             turn(rows, 16 + 32 * j, x);
@@ -121,9 +101,7 @@ struct Q5K {
         }
     }
     static void decode(const Rows& rows, const Place& to) {
-        put_halves(rows, 0, to.d);
-        put_halves(rows, 2, to.e);
-        put_six_bits(to, rows, 4);
+        put_six_bits(to, rows);
         __m256i high[8];
         turn(rows, 16, high);
         quarter<0>(rows, high, to);
@@ -137,11 +115,10 @@ struct Q6K {
     static constexpr int kBytes = 210, kSubs = 16, kMax = 63, kZero = 32;
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 208, to.d);
+        __m256i scales[4];
+        turn_16(rows, 192, scales);
+        for (int i = 0; i < 4; ++i) put_signed_scales<5>(to, 4 * i, scales[i]);
         for (int half = 0; half < 2; ++half) {
-            uint64_t scales[8];
-            for (int i = 0; i < 8; ++i) std::memcpy(scales + i, rows[i] + 192 + 8 * half, 8);
-            put_scales(to, 8 * half, scales);
-            put_offsets<5>(to, 8 * half, scales);
             __m256i a[8], b[8], high[8];
             turn(rows, 64 * half, a);
             turn(rows, 64 * half + 32, b);
@@ -168,21 +145,15 @@ struct Q3K {
     }
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 108, to.d);
-        uint64_t scales[2][8];
-        for (int i = 0; i < 8; ++i) {
-            uint64_t low;
-            uint32_t high;
-            std::memcpy(&low, rows[i] + 96, 8);
-            std::memcpy(&high, rows[i] + 104, 4);
-            const auto pairs = [&](int shift) { return static_cast<uint64_t>((high >> shift) & 0x03030303) << 4; };
-            scales[0][i] = less_32((low & kLowHalves) | pairs(0) | pairs(2) << 32);
-            scales[1][i] = less_32(((low >> 4) & kLowHalves) | pairs(4) | pairs(6) << 32);
+        const __m256i low[] = {words(rows, 96), words(rows, 100)}, top = words(rows, 104);
+        for (int i = 0; i < 4; ++i) {
+            const __m256i four = bits<0, 4>(_mm256_srli_epi16(low[i % 2], i / 2 * 4));
+            const __m256i two = bits<0, 2, 4>(_mm256_srli_epi16(top, 2 * i));
+            put_signed_scales<2>(to, 4 * i, _mm256_sub_epi8(_mm256_or_si256(four, two), bytes(32)));
         }
         __m256i high[8];
         turn(rows, 0, high);
         for (int half = 0; half < 2; ++half) {
-            put_scales(to, 8 * half, scales[half]);
-            put_offsets<2>(to, 8 * half, scales[half]);
             __m256i x[8];
             turn(rows, 32 + 32 * half, x);
             quarter<0>(x, high, half, to);
@@ -198,16 +169,10 @@ struct Q2K {
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 80, to.d);
         put_halves(rows, 82, to.e);
+        __m256i both[4];
+        turn_16(rows, 0, both);
+        for (int i = 0; i < 4; ++i) put_scales(to, 4 * i, bits<0, 4>(both[i]), bits<4, 4>(both[i]));
         for (int half = 0; half < 2; ++half) {
-            uint64_t scales[8], minima[8];
-            for (int i = 0; i < 8; ++i) {
-                uint64_t both;
-                std::memcpy(&both, rows[i] + 8 * half, 8);
-                scales[i] = both & kLowHalves;
-                minima[i] = (both >> 4) & kLowHalves;
-            }
-            put_scales(to, 8 * half, scales);
-            put_offsets<0>(to, 8 * half, minima);
             __m256i x[8];
             turn(rows, 16 + 32 * half, x);
             for (int g = 0; g < 8; ++g) {
@@ -224,24 +189,17 @@ struct IQ4XS {
     static constexpr int kBytes = 136, kSubs = 8, kMax = 241, kZero = 128;
     static void decode(const Rows& rows, const Place& to) {
         put_halves(rows, 0, to.d);
-        uint64_t scales[8];
-        for (int i = 0; i < 8; ++i) {
-            uint32_t low;
-            uint16_t high;
-            std::memcpy(&high, rows[i] + 2, 2);
-            std::memcpy(&low, rows[i] + 4, 4);
-            // spread to a byte each: 8 times 4 bits, and 8 times 2
-            uint64_t l = low, h = high;
-            l = (l | l << 16) & 0x0000ffff0000ffff;
-            l = (l | l << 8) & 0x00ff00ff00ff00ff;
-            l = (l | l << 4) & kLowHalves;
-            h = (h | h << 24) & 0x000000ff000000ff;
-            h = (h | h << 12) & 0x000f000f000f000f;
-            h = (h | h << 6) & 0x0303030303030303;
-            scales[i] = less_32(l | h << 4);
+        const __m256i low = words(rows, 4), high = _mm256_srli_epi32(words(rows, 0), 16);
+        for (int i = 0; i < 2; ++i) {
+            __m256i scales = _mm256_setzero_si256();
+            for (int j = 0; j < 4; ++j) {  // 4 bits and 2 more
+                const __m256i four = _mm256_and_si256(_mm256_srli_epi32(low, 16 * i + 4 * j), _mm256_set1_epi32(15));
+                const __m256i two = _mm256_and_si256(_mm256_srli_epi32(high, 8 * i + 2 * j), _mm256_set1_epi32(3));
+                const __m256i six = _mm256_or_si256(four, _mm256_slli_epi32(two, 4));
+                scales = _mm256_or_si256(scales, _mm256_slli_epi32(six, 8 * j));
+            }
+            put_signed_scales<7>(to, 4 * i, _mm256_sub_epi8(scales, bytes(32)));
         }
-        put_scales(to, 0, scales);
-        put_offsets<7>(to, 0, scales);
         for (int j = 0; j < 4; ++j) {  // two sub-blocks: 16 bytes have the weights of each
             __m256i x[8];
             turn(rows, 8 + 32 * j, x);

@@ -23,43 +23,31 @@ inline __m256i bits(__m256i x) {
     return _mm256_and_si256(x, bytes(((1 << N) - 1) << To));
 }
 
-// 8 x 8 numbers of 32 bits.
-inline void transpose(__m256i r[8]) {
-    __m256i t[8];
-    for (int i = 0; i < 4; ++i) {
-        t[2 * i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-    }
-    __m256i u[8];
-    for (int i = 0; i < 2; ++i) {
-        u[4 * i] = _mm256_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 1] = _mm256_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        u[4 * i + 2] = _mm256_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        u[4 * i + 3] = _mm256_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-    for (int i = 0; i < 4; ++i) {
-        r[i] = _mm256_permute2x128_si256(u[i], u[4 + i], 0x20);
-        r[4 + i] = _mm256_permute2x128_si256(u[i], u[4 + i], 0x31);
-    }
-}
+inline __m128i sixteen(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
 
-// 32 bytes of each row from `at` on: 8 vectors of 4 bytes of each.
-inline void turn(const Rows& rows, int at, __m256i out[8]) {
-    for (int i = 0; i < 8; ++i) out[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows[i] + at));
-    transpose(out);
-}
-
-// The same for 16 bytes: 4 vectors.
+// 16 bytes of each row from `at` on: 4 vectors of 4 bytes of each.
 inline void turn_16(const Rows& rows, int at, __m256i out[4]) {
-    const auto load = [&](int i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i] + at)); };
     __m256i r[4];
-    for (int i = 0; i < 4; ++i) r[i] = _mm256_set_m128i(load(4 + i), load(i));
+    for (int i = 0; i < 4; ++i) r[i] = _mm256_set_m128i(sixteen(rows[4 + i] + at), sixteen(rows[i] + at));
     const __m256i a = _mm256_unpacklo_epi32(r[0], r[1]), b = _mm256_unpackhi_epi32(r[0], r[1]);
     const __m256i c = _mm256_unpacklo_epi32(r[2], r[3]), d = _mm256_unpackhi_epi32(r[2], r[3]);
     out[0] = _mm256_unpacklo_epi64(a, c);
     out[1] = _mm256_unpackhi_epi64(a, c);
     out[2] = _mm256_unpacklo_epi64(b, d);
     out[3] = _mm256_unpackhi_epi64(b, d);
+}
+
+// The same for 32 bytes: 8 vectors.
+inline void turn(const Rows& rows, int at, __m256i out[8]) {
+    turn_16(rows, at, out);
+    turn_16(rows, at + 16, out + 4);
+}
+
+// The 4 bytes from `at` on.
+inline __m256i words(const Rows& rows, int at) {
+    alignas(32) uint32_t each[kTurned];
+    for (int i = 0; i < kTurned; ++i) std::memcpy(each + i, rows[i] + at, 4);
+    return _mm256_load_si256(reinterpret_cast<const __m256i*>(each));
 }
 
 inline void put_halves(const Rows& rows, int at, float* to) {

@@ -18,10 +18,11 @@ struct Case {
     int n_columns, n_groups;
 };
 
-// Ends of panels, tiles and blocks, and a bit more
+// Ends of panels, tiles and blocks, and a bit more; as many columns as make another way the better one
 constexpr Case kCases[] = {
-    {1, 1, 1, 1},  {1, 64, 2, 1}, {2, 65, 3, 1},   {3, 63, 9, 2},
-    {8, 130, 5, 3}, {9, 8, 17, 1}, {10, 72, 300, 1}, {1, 200, 257, 2},
+    {1, 1, 1, 1},  {1, 64, 2, 1}, {2, 65, 3, 1},   {2, 33, 4, 1},    {3, 63, 9, 2},   {9, 90, 12, 1},
+    {8, 130, 5, 3}, {9, 8, 17, 1}, {2, 70, 20, 2}, {3, 40, 25, 1}, {2, 65, 49, 1}, {10, 72, 300, 1},
+    {1, 200, 257, 2},
 };
 
 // Bytes of one block of a format.
