@@ -128,12 +128,13 @@ class _Timed(Protocol):
 class _Reading:
     """Weights read by threads that do nothing else."""
 
-    def __init__(self, weights: NDArray[np.uint64], n_threads: int) -> None:
+    def __init__(self, weights: NDArray[np.int64], n_threads: int) -> None:
         self._parts = np.array_split(weights, n_threads)
         self._threads = ThreadPoolExecutor(n_threads)
 
     def compute(self) -> None:
-        list(self._threads.map(np.bitwise_or.reduce, self._parts))
+        # of all that NumPy offers this reads fastest
+        list(self._threads.map(np.maximum.reduce, self._parts))
 
     def close(self) -> None:
         self._threads.shutdown()

@@ -136,12 +136,12 @@ class Run:
     def compute(self) -> None:
         self._scheduler.compute(self.graph)
 
-    def weights(self) -> NDArray[np.uint64]:
+    def weights(self) -> NDArray[np.int64]:
         """The memory of all matrices, where weights are as in the file."""
         base = ggml().ggml_backend_buffer_get_base(self._buffer.address)
         n_bytes = ggml().ggml_backend_buffer_get_size(self._buffer.address)
         memory = (ctypes.c_char * (n_bytes // 8 * 8)).from_address(base)
-        return np.frombuffer(memoryview(memory), np.uint64)
+        return np.frombuffer(memoryview(memory), np.int64)
 
     def result(self) -> NDArray[np.float32]:
         """[rows, (used,) n_out] of the first matrix."""
