@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "amx_blocks.h"
-#include "float_tiles.h"
 #include "amx_planes.h"
+#include "float_tiles.h"
 
 namespace {
 
@@ -53,7 +53,8 @@ template <class Format>
 decltype(Kernel::multiply) multiply_few;
 
 template <class Format>
-void multiply_super(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
+void multiply_super(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
+                    void* scratch) {
     constexpr bool kIsOfSixteens = Format::kSubs == 16;  // a quarter of a tile
     auto multiply = multiply_few<Format>;
     if (columns.n >= (kIsOfSixteens ? kFewestOfSixteens : kFewestForPlanes))
@@ -64,8 +65,10 @@ void multiply_super(const Weights& w, int64_t first_row, int n_rows, const Colum
 }
 
 template <class Format>
-void multiply_blocks(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
-    const auto multiply = are_better_by_tiles(columns.n) ? multiply_by<AmxByBlocks<AmxBlocks<Format>>> : multiply_few<Format>;
+void multiply_blocks(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
+                     void* scratch) {
+    auto multiply = multiply_few<Format>;
+    if (are_better_by_tiles(columns.n)) multiply = multiply_by<AmxByBlocks<AmxBlocks<Format>>>;
     multiply(w, first_row, n_rows, columns, out, scratch);
 }
 

@@ -50,7 +50,8 @@ struct AmxSubBlocks {
         const auto* columns = reinterpret_cast<const SuperColumn*>(task.x);
         const int row = task.v * kLanes;
 #pragma GCC unroll 16
-        for (int c = 0; c < kTile; ++c) Vectors::add(panel, row, columns[c], totals[c], task.out - row + c * kPanelRows);
+        for (int c = 0; c < kTile; ++c)
+            Vectors::add(panel, row, columns[c], totals[c], task.out - row + c * kPanelRows);
     }
 };
 

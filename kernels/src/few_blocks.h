@@ -69,11 +69,12 @@ private:
     static void run(const Weights& w, const PanelRows& from, int row, const Columns& columns, int64_t first_row) {
         __m512 results[C];
         for (int c = 0; c < C; ++c) results[c] = _mm512_setzero_ps();
-        const uint8_t* ahead = from.at(row, kRows * w.row_bytes);  // the next rows, from their first byte to their last
+        const uint8_t* ahead = from.at(row, kRows * w.row_bytes);  // the next rows, first byte to last
         for (int64_t block = 0; block < w.k / 32; block += 2) {
             const auto* x = reinterpret_cast<const BlockColumn*>(columns.x + block / 8 * columns.stride);
             const bool is_pair = block + 1 < w.k / 32;
-            const RowsOfPanel<2 * Format::kBytes> held(from, row, block * Format::kBytes, (1 + is_pair) * Format::kBytes);
+            const int n_bytes = (1 + is_pair) * Format::kBytes;
+            const RowsOfPanel<2 * Format::kBytes> held(from, row, block * Format::kBytes, n_bytes);
             add(held.rows(), is_pair, x, static_cast<int>(block % 8), results, ahead);
             ahead += kRows * 2 * Format::kBytes;
         }

@@ -28,6 +28,8 @@ inline __m512i totals(const __m512i v[kRows / 2]) {
     return add_all_lanes(of_four(0), of_four(2), of_four(4), of_four(6));
 }
 
+inline __m512i minus(__m512i x) { return _mm512_sub_epi32(_mm512_setzero_si512(), x); }
+
 // Two numbers of 16 bits for every row.
 inline __m512i pair_of(const int16_t* p) {
     int32_t both;
@@ -97,7 +99,8 @@ struct Along<Q6K> {
     static void quants(const uint8_t* block, __m512i q[4]) {
         for (int i = 0; i < 2; ++i) {
             const __m512i x = load(block + 64 * i), high = twice(block + 128 + 32 * i);
-            const __m512i up = _mm512_sllv_epi16(high, halves_of(4, 2)), down = _mm512_srlv_epi16(high, halves_of(0, 2));
+            const __m512i up = _mm512_sllv_epi16(high, halves_of(4, 2));
+            const __m512i down = _mm512_srlv_epi16(high, halves_of(0, 2));
             q[2 * i] = _mm512_or_si512(and_all(x, 15), and_all(up, 0x30));
             q[2 * i + 1] = _mm512_or_si512(and_all(_mm512_srli_epi16(x, 4), 15), and_all(down, 0x30));
         }
@@ -152,7 +155,8 @@ public:
     }
 
 private:
-    alignas(64) uint8_t bytes_[Format::kSubs / 4][4][16];  // of rows 4 j + i, and with 8 sub-blocks of 4 j + 2 i, at [i][j]
+    // Of row 4 j + i at [i][j]; with 8 sub-blocks, of row 4 j + 2 i and the next one.
+    alignas(64) uint8_t bytes_[Format::kSubs / 4][4][16];
 };
 
 // ---- products --------------------------------------------------------------------------------
@@ -186,7 +190,7 @@ private:
         __m512 results[C];
         for (int c = 0; c < C; ++c) results[c] = _mm512_setzero_ps();
         const uint8_t* x = columns_.x;
-        const uint8_t* ahead = from.at(row, kRows * w_.row_bytes);  // the next rows, from their first byte to their last
+        const uint8_t* ahead = from.at(row, kRows * w_.row_bytes);  // the next rows, first byte to last
         for (int64_t b = 0; b < w_.k / kBlock; ++b, x += columns_.stride) {
             const RowsOfPanel<Format::kBytes> held(from, row, b * Format::kBytes);
             add(held.rows(), reinterpret_cast<const SuperColumn*>(x), results, ahead);
@@ -204,7 +208,7 @@ private:
             for (int i = 0; i < 4; ++i) {
                 y[c][i] = activations(x[c], Weights256::kOrder + 2 * i);
                 if constexpr (Format::kZero)
-                    less[c][i] = _mm512_sub_epi32(zero, _mm512_dpbusd_epi32(zero, _mm512_set1_epi8(Format::kZero), y[c][i]));
+                    less[c][i] = minus(_mm512_dpbusd_epi32(zero, _mm512_set1_epi8(Format::kZero), y[c][i]));
             }
 #pragma GCC unroll 2
         for (int p = 0; p < kRows / 2; ++p) {
@@ -235,8 +239,10 @@ private:
             if constexpr (!Format::kZero) {
                 const int16_t* of_column = Format::kSubs == 16 ? x[c].sum16 : x[c].sum32;
                 __m512i less = _mm512_setzero_si512();
-                for (int s = 0; s < Format::kSubs; s += 2)
-                    less = _mm512_dpwssd_epi32(less, spread(headers.minima[s / 4], s % 4, s % 4 + 1), pair_of(of_column + s));
+                for (int s = 0; s < Format::kSubs; s += 2) {
+                    const __m512i minima = spread(headers.minima[s / 4], s % 4, s % 4 + 1);
+                    less = _mm512_dpwssd_epi32(less, minima, pair_of(of_column + s));
+                }
                 sum = _mm512_fnmadd_ps(_mm512_cvtepi32_ps(less), headers.e, sum);
             }
             results[c] = _mm512_fmadd_ps(sum, _mm512_set1_ps(x[c].d), results[c]);
@@ -245,7 +251,9 @@ private:
 
     // Twice 32 activations.
     static __m512i activations(const SuperColumn& column, const int order[2]) {
-        const auto part = [&](int i) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(column.q + 32 * order[i])); };
+        const auto part = [&](int i) {
+            return _mm256_load_si256(reinterpret_cast<const __m256i*>(column.q + 32 * order[i]));
+        };
         return _mm512_inserti64x4(_mm512_castsi256_si512(part(0)), part(1), 1);
     }
 

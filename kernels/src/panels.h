@@ -18,7 +18,7 @@ using cama::Kernel;
 using cama::Weights;
 
 constexpr int kGroups = kBlock / 4;
-constexpr int kFewColumns = 4;
+constexpr int kFewColumns = 4;  // memory limits no more
 
 // Up to 64 rows of weights.
 struct PanelRows {
@@ -31,7 +31,6 @@ struct PanelRows {
 
     // A byte of a row. Rows behind the last one repeat it: nobody reads what they give.
     const uint8_t* at(int row, int64_t offset) const { return first + std::min(row, n - 1) * distance + offset; }
-
 };
 
 // Memory on its way to the second level of the caches, a little with each step of a computation: more
@@ -136,7 +135,8 @@ inline void run_rest(const typename Tiles::Panel& panel, int n_blocks, int v, co
 // Every row of a panel against every column. Tiles::fill() fills it with up to 8 blocks of 32
 // weights of each row, Tiles::run<C>() multiplies the vectors v and v + 1 with C columns.
 template <class Tiles>
-void multiply_panel(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out, void* scratch) {
+void multiply_panel(const Weights& w, int64_t first_row, int n_rows, const Columns& columns, float* out,
+                    void* scratch) {
     auto& panel = *static_cast<typename Tiles::Panel*>(scratch);
     std::memset(out, 0, sizeof(float) * kPanelRows * columns.n);
     const int n_vectors = (n_rows + Tiles::kLanes - 1) / Tiles::kLanes;
@@ -151,7 +151,8 @@ void multiply_panel(const Weights& w, int64_t first_row, int n_rows, const Colum
         for (int v = 0; v < n_vectors; v += 2) {
             int c = 0;
             for (; c + Tiles::kColumns <= columns.n; c += Tiles::kColumns)
-                Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows, ahead);
+                Tiles::template run<Tiles::kColumns>(panel, n_blocks, v, x + c * kColumnBytes, out + c * kPanelRows,
+                                                     ahead);
             run_rest<Tiles, Tiles::kColumns - 1>(panel, n_blocks, v, x + c * kColumnBytes, columns.n - c,
                                                  out + c * kPanelRows, ahead);
         }

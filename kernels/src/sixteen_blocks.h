@@ -140,7 +140,8 @@ struct SixteenBlocksFiller {
             Blocks::template quants<IsSigned>(rows, j * Format::kBytes, q);
             for (int g = 0; g < 8; ++g) _mm512_store_si512(panel.q[row / kRows][8 * j + g], q[g]);
             _mm512_store_ps(&panel.scale[j][row], Blocks::scales(rows, j * Format::kBytes));
-            if constexpr (!Format::kZero) _mm512_store_ps(&panel.offset[j][row], Blocks::offsets(rows, j * Format::kBytes));
+            if constexpr (!Format::kZero)
+                _mm512_store_ps(&panel.offset[j][row], Blocks::offsets(rows, j * Format::kBytes));
         }
     }
 };

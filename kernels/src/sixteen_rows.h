@@ -27,7 +27,8 @@ inline __m512 high_halves(__m512i x) { return low_halves(_mm512_srli_epi32(x, 16
 // Bytes a and b of each 4, to 16 bits each.
 inline __m512i spread(__m512i x, int a, int b) {
     const int pattern = a | 0x80 << 8 | b << 16 | INT32_MIN;
-    return _mm512_shuffle_epi8(x, _mm512_set4_epi32(pattern + 0x000c000c, pattern + 0x00080008, pattern + 0x00040004, pattern));
+    return _mm512_shuffle_epi8(x, _mm512_set4_epi32(pattern + 0x000c000c, pattern + 0x00080008,
+                                                    pattern + 0x00040004, pattern));
 }
 
 // The same for signed bytes, times 1 << Shift.

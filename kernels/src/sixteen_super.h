@@ -90,7 +90,8 @@ struct Headers<IQ4XS> {
         for (int i = 0; i < 2; ++i) {
             __m512i bytes = _mm512_setzero_si512();
             for (int j = 0; j < 4; ++j) {
-                const __m512i four = _mm512_srli_epi32(low, 16 * i + 4 * j), two = _mm512_srli_epi32(high, 8 * i + 2 * j);
+                const __m512i four = _mm512_srli_epi32(low, 16 * i + 4 * j);
+                const __m512i two = _mm512_srli_epi32(high, 8 * i + 2 * j);
                 const __m512i six = or_masked(and_all(four, 15), _mm512_slli_epi32(and_all(two, 3), 4), 0x30);
                 bytes = _mm512_or_si512(bytes, _mm512_slli_epi32(_mm512_and_si512(six, _mm512_set1_epi32(63)), 8 * j));
             }
@@ -117,7 +118,8 @@ struct SixteenPlaces {
         }
         for (int s = 0; s < Format::kSubs; s += 2) {
             if constexpr (Format::kZero)
-                put_words(offset, s / 2, spread_signed<power_of(Format::kZero)>(headers.scales[s / 4], s % 4, s % 4 + 1));
+                put_words(offset, s / 2,
+                          spread_signed<power_of(Format::kZero)>(headers.scales[s / 4], s % 4, s % 4 + 1));
             else
                 put_words(offset, s / 2, spread(headers.minima[s / 4], s % 4, s % 4 + 1));
         }
